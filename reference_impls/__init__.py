@@ -1,0 +1,1 @@
+"""One small tested reference implementation per work; knows nothing about `qkb`."""

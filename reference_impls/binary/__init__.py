@@ -1,0 +1,1 @@
+"""Methods whose weights, or weights and activations, take two values."""

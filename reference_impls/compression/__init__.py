@@ -1,0 +1,1 @@
+"""Compact architectures, pruning, distillation and the like."""

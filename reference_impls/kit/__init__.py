@@ -1,0 +1,1 @@
+"""What many methods share: data, toy models, training, straight-through gradients, packing, results."""

@@ -1,0 +1,1 @@
+"""Methods on levels that are not equally spaced."""

@@ -1,0 +1,1 @@
+"""Methods that approach the quantized set gradually: regularizers, proximal steps, schedules."""

@@ -1,0 +1,1 @@
+"""Methods whose weights take the values minus, zero and plus."""
