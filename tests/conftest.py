@@ -11,11 +11,16 @@ from zlib import crc32
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from qkb.paths import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# A busy machine must not fail a test, and no test leaves a database behind.
+settings.register_profile("qkb", deadline=None, database=None)
+settings.load_profile("qkb")
 
 TAGS = """\
 qnn:

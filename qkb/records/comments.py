@@ -1,6 +1,6 @@
 """Finds the comments of a YAML file and what each belongs to.
 
-A comment on a line of its own belongs to the key or list item that follows it; one at the end of a line belongs to
+The line that leads editors to the schema is none of them: every layout writes it anew. A comment on a line of its own belongs to the key or list item that follows it; one at the end of a line belongs to
 the key or list item of that line. YAML readers drop comments, so they are found here between the tokens.
 """
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from yaml.nodes import Node
+
+
+EDITORS = "# yaml-language-server:"
 
 
 @dataclass
@@ -58,13 +61,16 @@ class _Spot:
 def find_comments(text: str) -> Comments:
     """Return the comments of a file that can be read without fault."""
     comments = Comments()
-    if "#" not in text:
+    head, end, body = text.partition("\n")
+    if "#" not in (body if head.startswith(EDITORS) else head + end + body):  # true of most files
         return comments
     spots = list(_spots(compose(text.encode()), "", flow=False))
     lines = text.split("\n")
     for line, column, depth in _hashes(text):
         comment = lines[line][column:].rstrip()
         if not lines[line][:column].strip():
+            if comment.startswith(EDITORS):
+                continue
             following = next((spot.path for spot in spots if spot.line > line), None)
             (comments.after if following is None else comments.before[following]).append(comment)
             continue

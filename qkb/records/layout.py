@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qkb.records.comments import Comments, find_comments
+from qkb.records.comments import EDITORS, Comments, find_comments
 from qkb.records.faults import Fault, FaultsError
 from qkb.records.model import Bits, Claim, Code, Links, RecordFields
 from qkb.records.yaml_lines import NULLS, TRUTHS, WHOLE, Parsed, doubt, parse
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-HEADER = "# yaml-language-server: $schema=../schema.json"
+HEADER = f"{EDITORS} $schema=../schema.json"
 WIDTH = 110
 # An item longer than this makes a list that does not fit one line stand line by line.
 LONG_ITEM = 50
@@ -57,7 +57,6 @@ def lay_out(parsed: Parsed, file: str) -> str:
     if parsed.data is None or parsed.faults:
         raise FaultsError(parsed.faults)
     comments = find_comments(parsed.text)
-    _drop_header(comments)
     text = _Layout(comments).file(parsed.data)
     again = parse(text.encode(), file)
     if again.faults or again.doubts or not same(parsed.data, again.data) or _other(comments, text):
@@ -78,18 +77,9 @@ def _comparable(data: object) -> str:
     return json.dumps(data, sort_keys=True)
 
 
-def _drop_header(comments: Comments) -> None:
-    """Take away what is written anew at the top of every file."""
-    for path, found in list(comments.before.items()):
-        comments.before[path] = [comment for comment in found if not comment.startswith("# yaml-language-server:")]
-        if not comments.before[path]:
-            del comments.before[path]
-
-
 def _other(comments: Comments, text: str) -> bool:
     """Tell whether a text has other comments than it should."""
     written = find_comments(text)
-    _drop_header(written)
     return sorted(" ".join(written.texts()).split()) != sorted(" ".join(comments.texts()).split())
 
 

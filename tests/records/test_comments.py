@@ -35,7 +35,7 @@ notes: |  # beside the notes
 def test_every_comment_finds_its_owner() -> None:
     found = find_comments(COMMENTED)
     assert dict(found.before) == {
-        "title": ["# yaml-language-server: $schema=../schema.json", "# Above the title."],
+        "title": ["# Above the title."],
         "authors": ["# Above the authors, one.", "# Above the authors, two."],
         "code[0]": ["# Above the first."],
         "code[1].official": ["# Above official."],
@@ -53,10 +53,14 @@ def test_every_comment_finds_its_owner() -> None:
         "notes": "# beside the notes",
     }
     assert found.after == ["# After everything.", "#"]
-    assert len(found.texts()) == 18
+    assert len(found.texts()) == 17
 
 
 def test_a_file_without_comments() -> None:
+    assert find_comments("# yaml-language-server: x\ntitle: x\n").texts() == []
+    assert find_comments("title: '#'\n# yaml-language-server: x\nkind: x # yaml-language-server: x\n").texts() == [
+        "# yaml-language-server: x"
+    ]
     assert find_comments("title: x\n").texts() == []
     assert find_comments('title: "#1"\nnotes: |\n  # heading\n').texts() == []
 

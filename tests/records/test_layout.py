@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkb.records.faults import FaultsError
@@ -313,6 +313,7 @@ records = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=30)
 @given(records, st.randoms(use_true_random=False))
 def test_any_record_survives_its_layout(fields: dict[str, Any], random: Any) -> None:
     """A valid record, dumped by PyYAML in any order of keys, says the same after the layout, also to PyYAML."""

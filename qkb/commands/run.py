@@ -1,0 +1,140 @@
+"""Run a record's reference implementation and print what the paper says beside what was measured.
+
+The method runs over all its seeds with one thread. A progress line stands on the terminal meanwhile (on standard
+error); then come the claims with their computed verdicts, a figure and the metrics, and whether they agree with the
+accepted result. Exit codes: 0 measured, 1 the method cannot be run, 2 wrong usage. A claim that does not reproduce
+is a finding, not a failure.
+
+Examples:
+  qkb run xnor-net
+  qkb run xnor-net --seed 0 --seed 1
+  qkb run twn --json
+  qkb run pact --figure pact.svg
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qkb.implementations import WANTED, CannotRunError, Methods
+from qkb.paths import Place, locate
+
+if TYPE_CHECKING:
+    import argparse
+
+    from qkb.records.model import Record
+    from reference_impls.kit.results import Result
+
+
+class NoRecordError(Exception):
+    """There is no record of this id; the message names the nearest ones."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("id", metavar="ID", help="id of a record, as `qkb list records` prints it")
+    parser.add_argument("--seed", type=int, action="append", metavar="N", help="run this seed only; may be repeated")
+    parser.add_argument("--json", action="store_true", help="print the measurements as JSON, as in the result files")
+    parser.add_argument("--figure", metavar="FILE", help="write the figure of the metrics and curves as SVG")
+    parser.add_argument("--root", metavar="DIR", help="the library to use (default: found from the current folder)")
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+
+
+def find_record(place: Place, record_id: str) -> Record:
+    """Return a record by id, reading its file alone.
+
+    Raises:
+        NoRecordError: if there is none.
+        FaultsError: if its file has faults.
+    """
+    from qkb.records.faults import FaultsError  # noqa: PLC0415 (pydantic is loaded only when a record is read)
+    from qkb.records.load import load_record  # noqa: PLC0415
+
+    paths = {path.stem: path for path in place.papers.glob("[0-9]*/*.yaml")}
+    if record_id not in paths:
+        near = difflib.get_close_matches(record_id, paths, 3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; see qkb list records"
+        raise NoRecordError(f"there is no record {record_id!r}{hint}")
+    loaded = load_record(paths[record_id], place.root)
+    if loaded.record is None:
+        raise FaultsError(loaded.faults)
+    return loaded.record
+
+
+def run(record_id: str, *, place: Place, seeds: list[int] | None = None, progress: bool = False) -> Result:
+    """Measure a record's implementation.
+
+    Args:
+        record_id: id of the record.
+        place: the library.
+        seeds: other seeds than the method's own.
+        progress: draw a progress line on standard error when that is a terminal.
+
+    Raises:
+        NoRecordError: if there is no such record.
+        CannotRunError: if it has no implementation yet, or that cannot be imported.
+    """
+    record = find_record(place, record_id)
+    if record.implementation == WANTED:
+        raise CannotRunError(f"{record_id} has no implementation yet; CONTRIBUTING.md says how to add one")
+    methods = Methods.of(place)
+    line = None
+    if progress:
+        from reference_impls.kit.report import ProgressLine  # noqa: PLC0415
+
+        line = ProgressLine(record_id)
+    return methods.measure(record.implementation, seeds, line)
+
+
+def figure(result: Result, title: str) -> str:
+    """Return one SVG: dot plots of the compared metrics, then the quantizers' curves, one below the other."""
+    from reference_impls.kit.figures import comparable, curve_svg, metrics_svg, stack  # noqa: PLC0415
+
+    parts = [metrics_svg(result, group, title) for group in comparable(result)]
+    return stack(parts + [curve_svg(curve) for curve in result.quantizers], title)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    place = locate(args.root)
+    try:
+        result = run(args.id, place=place, seeds=args.seed, progress=not args.quiet)
+    except NoRecordError as error:
+        print(f"qkb run: {error}", file=sys.stderr)
+        return 2
+    except CannotRunError as error:
+        print(f"qkb run: {error}", file=sys.stderr)
+        return 1
+    from reference_impls.kit import report, results  # noqa: PLC0415
+
+    if args.figure:
+        try:
+            _write(Path(args.figure), figure(result, args.id))
+        except OSError as error:
+            print(f"qkb run: the figure cannot be written: {error}", file=sys.stderr)
+            return 2
+    if args.json:
+        print(results.to_json(result), end="")
+        return 0
+    record = find_record(place, args.id)
+    print(f"{record.title} ({record.venue} {record.year})\n")
+    print(report.report(result, {claim.id: claim.says for claim in record.claims}))
+    if args.seed is None:
+        accepted = Methods.of(place).result(args.id)
+        drift = ["there is no accepted result yet"] if accepted is None else results.drift(accepted, result)
+        print("\n" + ("The accepted result agrees." if not drift else "\n".join(f"drift: {line}" for line in drift)))
+    return 0

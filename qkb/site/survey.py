@@ -1,0 +1,117 @@
+"""Everything the site is made from, read once: records, vocabulary, accepted results, sources of implementations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from qkb.implementations import WANTED, Methods
+from qkb.records.faults import FaultsError
+from qkb.records.load import load_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from qkb.paths import Place
+    from qkb.records.model import Record
+    from qkb.records.vocabulary import Vocabulary
+    from reference_impls.kit.results import Result
+
+_Key = TypeVar("_Key", int, str)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file of an implementation: its path in the repository and its text."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All records with what is known about each.
+
+    Attributes:
+        records: by id.
+        vocabulary: tags, topics, venues and reading lists.
+        results: accepted measurements by record id, where there are any.
+        sources: source files by record id, where the implementation exists.
+    """
+
+    records: Mapping[str, Record]
+    vocabulary: Vocabulary
+    results: Mapping[str, Result]
+    sources: Mapping[str, Source]
+
+    @cached_property
+    def newest_first(self) -> tuple[Record, ...]:
+        """All records, newest year first, titles in order within a year."""
+        return tuple(sorted(self.records.values(), key=lambda r: (-r.year, r.title.casefold())))
+
+    @cached_property
+    def years(self) -> Mapping[int, tuple[Record, ...]]:
+        """Records by year, newest year first."""
+        return _grouped(self.newest_first, lambda record: [record.year])
+
+    @cached_property
+    def topics(self) -> Mapping[str, tuple[Record, ...]]:
+        """Records by topic, newest first within one."""
+        return _grouped(self.newest_first, lambda record: record.topics)
+
+    @cached_property
+    def tags(self) -> Mapping[str, tuple[Record, ...]]:
+        """Records by tag, newest first within one."""
+        return _grouped(self.newest_first, lambda record: record.tags)
+
+    @cached_property
+    def venues(self) -> Mapping[str, tuple[Record, ...]]:
+        """Records by venue, newest first within one."""
+        return _grouped(self.newest_first, lambda record: [record.venue])
+
+    @cached_property
+    def built_upon_by(self) -> Mapping[str, tuple[Record, ...]]:
+        """For a record's id, the records whose method extends or uses it, oldest first."""
+        return _grouped(reversed(self.newest_first), lambda record: record.builds_on)
+
+    @cached_property
+    def implemented(self) -> tuple[Record, ...]:
+        """The records whose implementation exists, newest first."""
+        return tuple(record for record in self.newest_first if record.id in self.sources)
+
+
+def _grouped(records: Iterable[Record], keys: Callable[[Record], Iterable[_Key]]) -> dict[_Key, tuple[Record, ...]]:
+    groups: defaultdict[_Key, list[Record]] = defaultdict(list)
+    for record in records:
+        for key in keys(record):
+            groups[key].append(record)
+    return {key: tuple(members) for key, members in groups.items()}
+
+
+def read_survey(place: Place) -> Survey:
+    """Read the library and the accepted results that belong to its records.
+
+    Raises:
+        FaultsError: if a record or a vocabulary is at fault; carries every fault.
+        ValueError: if a result file is not one.
+        CannotRunError: if the implementations are nowhere to be found.
+    """
+    papers = load_all(place)
+    if papers.faults:
+        raise FaultsError(papers.faults)
+    methods = Methods.of(place)
+    measured = {key: result for key in papers.records if (result := methods.result(key)) is not None}
+    return Survey(papers.records, papers.vocabulary, measured, _sources(methods, papers.records.values()))
+
+
+def _sources(methods: Methods, records: Iterable[Record]) -> dict[str, Source]:
+    """Return the file of every implementation that exists, by record id."""
+    found = {}
+    for record in records:
+        path = methods.source(record.implementation)
+        if record.implementation != WANTED and path.is_file():
+            shown = f"reference_impls/{record.implementation}.py"
+            found[record.id] = Source(shown, path.read_text(encoding="utf-8"))
+    return found
