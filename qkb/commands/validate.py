@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from qkb.errors import UsageError
 from qkb.options import add_common, write
 from qkb.paths import Place, locate
-from qkb.records.faults import Fault, FaultsError
+from qkb.records.faults import Fault, FaultsError, visible
 
 if TYPE_CHECKING:
     import argparse
@@ -154,7 +154,7 @@ def annotation(fault: Fault) -> str:
     '::error file=papers/2016/a.yaml,line=3,title=kind::100%25 wrong'
     """
     title = f",title={_escaped(fault.path, ':,')}" if fault.path else ""
-    return f"::error file={_escaped(fault.file, ':,')},line={fault.line}{title}::{_escaped(fault.message)}"
+    return visible(f"::error file={_escaped(fault.file, ':,')},line={fault.line}{title}::{_escaped(fault.message)}")
 
 
 def inside(place: Place, paths: Iterable[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """Finds the comments of a YAML file and what each belongs to.
 
-The line that leads editors to the schema is none of them: every layout writes it anew. A comment on a line of its own belongs to the key or list item that follows it; one at the end of a line belongs to
-the key or list item of that line. YAML readers drop comments, so they are found here between the tokens.
+A comment on a line of its own belongs to the key or list item that follows it; one at the end of a line belongs to
+the key or list item of that line. The line that leads editors to the schema is no comment: every layout writes it
+anew. YAML readers drop comments, so they are found here between the tokens.
 """
 
 from __future__ import annotations

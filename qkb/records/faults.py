@@ -26,8 +26,19 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: "
-        return f"{where}{self.path}: {self.message}" if self.path else where + self.message
+        parts = [f"{self.file}:{self.line}", self.path, self.message]
+        return visible(": ".join(part for part in parts if part))
+
+
+def visible(text: str) -> str:
+    r"""Return text in which no character can steer a terminal or begin a line: names of files can hold any.
+
+    >>> visible("2016/\x1b[31m.yaml")
+    '2016/�[31m.yaml'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 class FaultsError(Exception):

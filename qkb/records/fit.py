@@ -158,7 +158,7 @@ def _wrong_value(kind: str, name: str, given: object, details: ErrorDetails) -> 
     shown = _shown(given)
     message = f"{shown} is not right here: {_shape(name, str(given))}"
     if kind == "literal_error":
-        message = _wrong_word(str(given), details)
+        message = _wrong_word(given, details)
     elif kind == "too_short":
         message = "the list is empty: write at least one item"
     elif kind == "string_too_long":
@@ -185,11 +185,13 @@ def _shown(given: object) -> str:
     return "a mapping" if isinstance(given, dict) else f"`{given}`"
 
 
-def _wrong_word(given: str, details: ErrorDetails) -> str:
-    expected = details["ctx"]["expected"]
-    words = re.findall(r"'([^']*)'", expected)
+def _wrong_word(given: object, details: ErrorDetails) -> str:
+    words = re.findall(r"'([^']*)'", details["ctx"]["expected"])
+    known = f"write one of {', '.join(words)}"
+    if not isinstance(given, str):
+        return f"{_shown(given)} is not right here: {known}"
     hint = nearest(given, words)
-    return f"unknown word `{shorten(given)}`; write one of {', '.join(words)}" + (f". {hint}" if hint else "")
+    return f"unknown word `{shorten(given)}`; {known}" + (f". {hint}" if hint else "")
 
 
 def _shape(name: str, given: str) -> str:
@@ -203,7 +205,7 @@ def _shape(name: str, given: str) -> str:
     if name == "doi":
         found = re.search(r"10\.\d{4,9}/\S+", given)
         if found and found[0] != given:
-            return f"write the DOI alone: {found[0]}"
+            return f"write the DOI alone: {shorten(found[0])}"
     return SHAPES.get(name, ONE_LINE)
 
 

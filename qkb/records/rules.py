@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qkb.errors import nearest
 from qkb.records import rules_library, rules_record
 from qkb.records.faults import Fault
-from qkb.records.rules_library import WANTED, Shelf
+from qkb.records.rules_library import WANTED, Hints, Shelf
 from qkb.records.vocabulary import FOLDER
 from qkb.records.yaml_lines import line_of
 
@@ -55,15 +54,15 @@ def of_record(draft: Draft) -> Iterator[tuple[str, str]]:
 
 def rows_name_records(shelf: Shelf) -> Iterator[Fault]:
     """Every row of a reading list names a record."""
+    hints = Hints(shelf.ids, "Write its record.")
     for name, reading_list in shelf.loaded.vocabulary.lists.items():
         file = f"{FOLDER}/lists/{name}.yaml"
         for number, section in enumerate(reading_list.sections):
             for index, row in enumerate(section.rows):
                 if row.record not in shelf.ids:
                     path = f"sections[{number}].rows[{index}].record"
-                    hint = nearest(row.record, shelf.ids) or "Write its record."
                     line = line_of(shelf.loaded.lines[file], path)
-                    yield Fault(file, line, path, f"there is no record `{row.record}`. {hint}")
+                    yield Fault(file, line, path, f"there is no record `{row.record}`. {hints.hint(row.record)}")
 
 
 def implementations(root: Path) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,13 +17,14 @@ from qkb.records.vocabulary import FOLDER
 from qkb.text import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from qkb.records.drafts import Draft
     from qkb.records.model import Record
     from qkb.records.vocabulary import LoadedVocabulary
 
 WANTED = "wanted"
+MAX_HINTS = 50
 NO_LETTERS = re.compile(r"[\W_]+")
 
 
@@ -61,6 +62,21 @@ class Shelf:
         }
 
 
+@dataclass
+class Hints:
+    """Suggests the nearest of many names; each word costs time, so it is looked for once, and not for hundreds."""
+
+    known: Collection[str]
+    otherwise: str
+    found: dict[str, str] = field(default_factory=dict)
+
+    def hint(self, word: str) -> str:
+        """Return a sentence on what to write instead of a word."""
+        if word not in self.found and len(self.found) < MAX_HINTS:
+            self.found[word] = nearest(word, self.known)
+        return self.found.get(word) or self.otherwise
+
+
 Finding: TypeAlias = "tuple[Draft, str, str]"
 
 
@@ -78,6 +94,7 @@ def venue_is_known(shelf: Shelf) -> Iterator[Finding]:
     if names is None:
         return
     venues = shelf.loaded.vocabulary.venues
+    hints = Hints(names, f"Describe it in {FOLDER}/venues.yaml if it is new.")
     aliases = {alias.casefold(): name for name, venue in venues.items() for alias in (name, *venue.aliases)}
     for draft in shelf.drafts:
         venue = draft.record.venue
@@ -86,8 +103,7 @@ def venue_is_known(shelf: Shelf) -> Iterator[Finding]:
         if venue.casefold() in aliases:
             yield draft, "venue", f"`{shorten(venue)}` is another name: write {aliases[venue.casefold()]}"
         else:
-            hint = nearest(venue, names) or f"Describe it in {FOLDER}/venues.yaml if it is new."
-            yield draft, "venue", f"unknown venue `{shorten(venue)}`. {hint}"
+            yield draft, "venue", f"unknown venue `{shorten(venue)}`. {hints.hint(venue)}"
 
 
 def kind_fits_venue(shelf: Shelf) -> Iterator[Finding]:
@@ -105,20 +121,20 @@ def topics_are_known(shelf: Shelf) -> Iterator[Finding]:
     names = shelf.loaded.names.get("topics")
     if names is None:
         return
+    hints = Hints(names, f"The terms stand in {FOLDER}/topics.yaml.")
     for draft in shelf.drafts:
         for index, topic in enumerate(draft.record.topics):
             if topic not in names:
-                hint = nearest(topic, names) or f"The terms stand in {FOLDER}/topics.yaml."
-                yield draft, f"topics[{index}]", f"unknown topic `{topic}`. {hint}"
+                yield draft, f"topics[{index}]", f"unknown topic `{topic}`. {hints.hint(topic)}"
 
 
 def builds_on_records(shelf: Shelf) -> Iterator[Finding]:
     """Whatever a work builds on has a record."""
+    hints = Hints(shelf.ids, "Write its record first, or remove it.")
     for draft in shelf.drafts:
         for index, other in enumerate(draft.record.builds_on):
             if other not in shelf.ids:
-                hint = nearest(other, shelf.ids) or "Write its record first, or remove it."
-                yield draft, f"builds_on[{index}]", f"there is no record `{other}`. {hint}"
+                yield draft, f"builds_on[{index}]", f"there is no record `{other}`. {hints.hint(other)}"
 
 
 def builds_on_no_circle(shelf: Shelf) -> Iterator[Finding]:

@@ -71,11 +71,8 @@ def wrong_text(source: bytes) -> list[tuple[int, str]]:
         return [(line, f"byte 0x{source[error.start]:02x} is not UTF-8: save the file as UTF-8")]
     if text.replace("\n", "").isprintable():  # true of nearly every file, and quick to tell
         return []
-    found: dict[int, str] = {}
-    for match in UNSEEN.finditer(text):
-        line = text.count("\n", 0, match.start()) + 1
-        found.setdefault(line, f"character U+{ord(match[0]):04X} cannot be seen: remove it")
-    return list(found.items())
+    found = ((number, UNSEEN.search(line)) for number, line in enumerate(text.split("\n"), 1))
+    return [(line, f"character U+{ord(match[0]):04X} cannot be seen: remove it") for line, match in found if match]
 
 
 def may_be_unsafe(text: str) -> bool:

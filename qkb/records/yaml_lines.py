@@ -253,6 +253,8 @@ class _Walker:
             self.fault(node, path, "a key is missing before the `:`")
         elif node.value == "<<" and not node.style:
             self.fault(node, path, "merge keys `<<` are not used here: write the keys out")
+        elif not node.value.isprintable():
+            self.fault(node, path, f"the key `{shorten(node.value)}` has characters that cannot be seen: remove them")
         else:
             return str(node.value)
         return None

@@ -26,3 +26,8 @@ def test_the_error_carries_and_prints_all_faults_sorted() -> None:
     error = FaultsError([Fault("b", 2, "", "two"), Fault("a", 1, "k", "one")])
     assert error.faults == (Fault("a", 1, "k", "one"), Fault("b", 2, "", "two"))
     assert str(error) == "a:1: k: one\nb:2: two"
+
+
+def test_a_fault_is_one_line_and_steers_no_terminal() -> None:
+    fault = Fault("papers/2016/a\nb\x1b[2J\udc80.yaml", 1, "k\r", "größe")
+    assert str(fault) == "papers/2016/a�b�[2J�.yaml:1: k�: größe"

@@ -7,7 +7,7 @@ import pytest
 
 from qkb.records import rules_library
 from qkb.records.load import load_all
-from qkb.records.rules_library import RULES
+from qkb.records.rules_library import RULES, Hints
 
 if TYPE_CHECKING:
     from tests.conftest import LibraryMaker
@@ -25,6 +25,22 @@ def test_every_generator_of_the_module_is_a_rule() -> None:
     ]
     assert public == list(RULES)
     assert all(inspect.getdoc(rule) for rule in RULES)
+
+
+def test_hints_are_looked_for_once_and_not_for_hundreds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def nearest(word: str, known: object) -> str:
+        asked.append(word)
+        return f"near {word}" if known and word != "far" else ""
+
+    monkeypatch.setattr(rules_library, "nearest", nearest)
+    hints = Hints({"x"}, "Nothing is.")
+    assert [hints.hint(word) for word in ("a", "far", "a", "far")] == ["near a", "Nothing is."] * 2
+    assert asked == ["a", "far"]
+    words = [str(number) for number in range(100)]
+    assert [hints.hint(word) for word in words].count("Nothing is.") == 100 - 48
+    assert len(asked) == 50
 
 
 def test_a_good_library(library: LibraryMaker) -> None:

@@ -138,6 +138,10 @@ def test_what_is_not_there_has_the_line_of_what_it_belongs_in(path: str, line: i
         (b"a: 1\nb: 2\na: 3\n", ["f:3: a: the key stands here again, first in line 1: keep one"]),
         (b"a:\n  b: {c: 1, c: 2}\n", ["f:2: a.b.c: the key stands here again, first in line 2: keep one"]),
         (b"? [a, b]\n: c\n", ["f:1: a key must be one word, not a list or a mapping"]),
+        (
+            b'a: {"\\e[2J\\nb": 1}\n',
+            ["f:1: a: the key `�[2J b` has characters that cannot be seen: remove them"],
+        ),
         (b"a: {\"\": 1}\n", ["f:1: a: a key is missing before the `:`"]),
         # Values.
         (b"a: 1\nb: ~\n", ["f:2: b: there is no value: write one, or remove the key"]),
