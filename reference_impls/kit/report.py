@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from reference_impls.kit.figures import comparable, metrics_text
-from reference_impls.kit.results import Outcome, Result
+from reference_impls.kit.results import Outcome, Result, shown
 
 
 def measured(outcome: Outcome) -> str:
@@ -23,7 +23,7 @@ def measured(outcome: Outcome) -> str:
     spread = "" if outcome.low == outcome.high else f"{outcome.low:.3g} to {outcome.high:.3g}"
     if outcome.exact:
         tail = f", {spread} over seeds" if spread else " on every seed"
-        return f"{outcome.quantity}: {outcome.estimate:.6g}{unit}{tail} (claim: {outcome.bound})"
+        return f"{outcome.quantity}: {shown(outcome.estimate)}{unit}{tail} (claim: {outcome.bound})"
     tail = f", 95 % interval {spread}" if spread else ", the same on every seed"
     return f"{outcome.quantity} = {outcome.estimate:.3g}{unit}{tail} (claim: {outcome.bound})"
 
@@ -63,7 +63,7 @@ def report(result: Result, says: Mapping[str, str], width: int | None = None) ->
             if row.remark
         ]
     parts += [metrics_text(result, group) for group in comparable(result)]
-    rows = [[key, f"{result.mean(key):.6g}", f"{result.spread(key):.3g}"] for key in result.metrics]
+    rows = [[key, shown(result.mean(key)), f"{result.spread(key):.3g}"] for key in result.metrics]
     seeds = len(result.seeds)
     parts.append(table(rows, [f"metric ({seeds} seed{'s' if seeds > 1 else ''})", "mean", "sd"], width))
     return "\n\n".join(parts)

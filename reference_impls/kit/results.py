@@ -25,7 +25,7 @@ from typing import Any
 
 from reference_impls.kit.claims import Verdict
 
-DIGITS = 6  # significant digits kept: more than any training run repeats on another machine
+DIGITS = 6  # significant digits kept of fractions: more than any training run repeats on another machine
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,21 @@ class Result:
 
 
 def rounded(value: float, digits: int = DIGITS) -> float:
-    """Round to significant digits, so that files do not change in their noise.
+    """Round to significant digits, so that files do not change in their noise; whole numbers stay as they are.
 
-    >>> rounded(93.30000012345), rounded(0.000123456789)
-    (93.3, 0.000123457)
+    >>> rounded(93.30000012345), rounded(0.000123456789), rounded(1248424.0)
+    (93.3, 0.000123457, 1248424.0)
     """
-    return float(f"{value:.{digits}g}")
+    return value if value.is_integer() else float(f"{value:.{digits}g}")
+
+
+def shown(value: float) -> str:
+    """Return a number for print: whole numbers in full, others to six digits.
+
+    >>> shown(1248424.0), shown(48.83333333)
+    ('1248424', '48.8333')
+    """
+    return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
 
 
 def to_json(result: Result) -> str:

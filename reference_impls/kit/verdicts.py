@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from scipy.special import stdtrit
 
 from reference_impls.kit.claims import Claim, Difference, Exact, Verdict
-from reference_impls.kit.results import Outcome
+from reference_impls.kit.results import Outcome, shown
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -61,6 +61,6 @@ def _judge_exact(claim: Exact, metrics: Mapping[str, Sequence[float]]) -> Outcom
     excess = [abs(gap) if claim.relation == "==" else gap if claim.relation == "<=" else -gap for gap in gaps]
     worst = max(range(len(excess)), key=excess.__getitem__)
     verdict: Verdict = "reproduced" if excess[worst] <= claim.tolerance else "not reproduced"
-    bound = f"{claim.relation} {wanted[worst]:g}"
+    bound = f"{claim.relation} {shown(wanted[worst])}"
     low, high = min(measured), max(measured)
     return Outcome(claim.id, verdict, claim.quantity, bound, measured[worst], low, high, claim.unit, claim.remark)
