@@ -13,6 +13,7 @@ import argparse
 import compileall
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -133,25 +134,30 @@ def wrapped(text: str, width: int = 110) -> Iterator[str]:
     yield line
 
 
-def once(contestant: Contestant) -> float:
-    """Run a process; return its time in milliseconds."""
-    start = time.perf_counter()
+def once(contestant: Contestant) -> tuple[float, float]:
+    """Run a process; return its time and the processor time of all that it started, in milliseconds."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(contestant.command, cwd=contestant.cwd, stdout=subprocess.DEVNULL, check=True)
-    return 1000 * (time.perf_counter() - start)
+    elapsed, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return 1000 * elapsed, 1000 * used
 
 
 def duel(first: Contestant, second: Contestant, rounds: int) -> None:
     """Time two processes in turn and print their medians and their ratio."""
-    times: dict[str, list[float]] = {first.name: [], second.name: []}
+    times: dict[str, list[tuple[float, float]]] = {first.name: [], second.name: []}
     for _ in range(3):
         once(first), once(second)
     for _ in range(rounds):
         for contestant in (first, second):
             times[contestant.name].append(once(contestant))
-    middle = {name: statistics.median(runs) for name, runs in times.items()}
-    ratios = [a / b for a, b in zip(*times.values(), strict=True)]
+    middle = {name: statistics.median(elapsed for elapsed, _ in runs) for name, runs in times.items()}
+    ratios = [a / b for (a, _), (b, _) in zip(*times.values(), strict=True)]
     for name, runs in times.items():
-        print(f"  {name:38} median {middle[name]:7.1f} ms   fastest {min(runs):7.1f} ms")
+        print(
+            f"  {name:38} median {middle[name]:7.1f} ms   fastest {min(runs)[0]:7.1f} ms"
+            f"   processor {statistics.median(used for _, used in runs):7.1f} ms"
+        )
     low, _, high = statistics.quantiles(ratios, n=4)
     print(
         f"  ratio of medians {middle[first.name] / middle[second.name]:.2f};"
@@ -221,7 +227,7 @@ def main() -> None:
         once(Contestant("second query", (*qkb, "query", "--limit", "1"), root))
         edited = next((root / "papers" / "2017").iterdir())
         edited.write_text(edited.read_text(encoding="utf-8") + "  One more line.\n", encoding="utf-8")
-        elapsed = once(Contestant("after an edit", (*qkb, "query", "--limit", "1"), root))
+        elapsed, _ = once(Contestant("after an edit", (*qkb, "query", "--limit", "1"), root))
         print(f"query after one edit: {elapsed:.0f} ms\n")
         time.sleep(2.5)
         once(Contestant("settled", (*qkb, "query", "--limit", "1"), root))

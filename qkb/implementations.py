@@ -105,10 +105,15 @@ class Methods:
 def record_of(source: Path) -> str | None:
     """Return the id that a method's file names as its `RECORD`, without running the file."""
     for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-            if names == ["RECORD"]:
-                return node.value.value
+        if not isinstance(node, ast.Assign):
+            continue
+        target, value = node.targets[0], node.value
+        pairs = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = list(zip(target.elts, value.elts, strict=False))
+        for name, constant in pairs:
+            if isinstance(name, ast.Name) and name.id == "RECORD" and isinstance(constant, ast.Constant):
+                return str(constant.value)
     return None
 
 

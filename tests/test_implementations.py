@@ -93,9 +93,10 @@ def test_the_real_library_has_no_orphans() -> None:
     assert orphans(Methods.of(place), load_all(place).records, ROOT / "tests" / "reference_impls") == []
 
 
-def test_record_of_reads_without_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ['RECORD = "the-one"', 'RECORD, SEEDS = "the-one", range(20)'])
+def test_record_of_reads_without_running(tmp_path: Path, text: str) -> None:
     source = tmp_path / "m.py"
-    source.write_text('raise SystemExit\nOTHER = "x"\nRECORD = "the-one"\n')
+    source.write_text(f'raise SystemExit\nOTHER = "x"\nx.y = 1\n{text}\n')
     assert record_of(source) == "the-one"
 
 

@@ -41,6 +41,12 @@ OPTIONS = {option: argument for argument, option in ARGUMENTS.items()}
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    add_filters(parser)
+    add_common(parser, FORMATS, "table")
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which records, and in which order."""
     for option, metavar, meaning in (
         ("tag", "TAG", "a tag; qkb list tags prints them"),
         ("year", "YEARS", "2017, 2015..2018, ..2016 or 2019.."),
@@ -65,7 +71,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: relevance with --text, else year)",
     )  # fmt: skip
     parser.add_argument("--limit", type=int, metavar="N", help="print the first N records only")
-    add_common(parser, FORMATS, "table")
 
 
 def run(library: Library, **filters: Any) -> list[Entry]:
@@ -75,13 +80,7 @@ def run(library: Library, **filters: Any) -> list[Entry]:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    entries = run(
-        open_library(args),
-        **{argument: getattr(args, option) for argument, option in ARGUMENTS.items()},
-        exclude=excluded(args.without),
-        sort=args.sort,
-        limit=args.limit,
-    )
+    entries = run(open_library(args), **asked(args))
     if args.format == "table" and on_terminal(args):
         from qkb.formats import to_table  # noqa: PLC0415
 
@@ -93,6 +92,16 @@ def main(args: argparse.Namespace) -> int:
     if not args.quiet:
         print("qkb query: no record matches", file=sys.stderr)
     return 1
+
+
+def asked(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_filters` say, as `Library.query` takes it."""
+    return {
+        **{argument: getattr(args, option) for argument, option in ARGUMENTS.items()},
+        "exclude": excluded(args.without),
+        "sort": args.sort,
+        "limit": args.limit,
+    }
 
 
 def excluded(conditions: list[str]) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qkb.errors import UsageError
 from qkb.implementations import WANTED, CannotRunError, Methods, orphans
 from qkb.paths import locate
 
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from qkb.paths import Place
     from qkb.records.faults import Fault
     from reference_impls.kit.results import Result
-
-
-class UsageError(Exception):
-    """The options cannot be followed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -209,9 +206,6 @@ def main(args: argparse.Namespace) -> int:
             accept=args.accept,
             quiet=args.quiet,
         )
-    except UsageError as error:
-        print(f"qkb reproduce: {error}", file=sys.stderr)
-        return 2
     except CannotRunError as error:
         print(f"qkb reproduce: {error}", file=sys.stderr)
         return 1

@@ -14,12 +14,12 @@ Examples:
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qkb.errors import UsageError, nearest
 from qkb.implementations import WANTED, CannotRunError, Methods
 from qkb.paths import Place, locate
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
     from qkb.records.model import Record
     from reference_impls.kit.results import Result
-
-
-class NoRecordError(Exception):
-    """There is no record of this id; the message names the nearest ones."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +44,7 @@ def find_record(place: Place, record_id: str) -> Record:
     """Return a record by id, reading its file alone.
 
     Raises:
-        NoRecordError: if there is none.
+        UsageError: if there is none; names the nearest ones.
         FaultsError: if its file has faults.
     """
     from qkb.records.faults import FaultsError  # noqa: PLC0415 (pydantic is loaded only when a record is read)
@@ -56,9 +52,8 @@ def find_record(place: Place, record_id: str) -> Record:
 
     paths = {path.stem: path for path in place.papers.glob("[0-9]*/*.yaml")}
     if record_id not in paths:
-        near = difflib.get_close_matches(record_id, paths, 3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "; see qkb list records"
-        raise NoRecordError(f"there is no record {record_id!r}{hint}")
+        hint = nearest(record_id, paths) or "See qkb list records."
+        raise UsageError(f"there is no record {record_id!r}. {hint}")
     loaded = load_record(paths[record_id], place.root)
     if loaded.record is None:
         raise FaultsError(loaded.faults)
@@ -75,7 +70,7 @@ def run(record_id: str, *, place: Place, seeds: list[int] | None = None, progres
         progress: draw a progress line on standard error when that is a terminal.
 
     Raises:
-        NoRecordError: if there is no such record.
+        UsageError: if there is no such record.
         CannotRunError: if it has no implementation yet, or that cannot be imported.
     """
     record = find_record(place, record_id)
@@ -113,9 +108,6 @@ def main(args: argparse.Namespace) -> int:
     place = locate(args.root)
     try:
         result = run(args.id, place=place, seeds=args.seed, progress=not args.quiet)
-    except NoRecordError as error:
-        print(f"qkb run: {error}", file=sys.stderr)
-        return 2
     except CannotRunError as error:
         print(f"qkb run: {error}", file=sys.stderr)
         return 1

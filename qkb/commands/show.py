@@ -160,8 +160,8 @@ def _outcome(outcome: Mapping[str, Any]) -> str:
     unit = f" {outcome['unit']}" if outcome.get("unit") else ""
     text = str(outcome.get("verdict", "no verdict"))
     if all(isinstance(number, int | float) for number in numbers):
-        estimate, low, high = numbers
-        text += f"; {outcome.get('quantity', 'value')}: {estimate:.4g}{unit} ({low:.4g} to {high:.4g})"
+        estimate, low, high = (f"{number:.0f}" if number == int(number) else f"{number:.4g}" for number in numbers)
+        text += f"; {outcome.get('quantity', 'value')}: {estimate}{unit} ({low} to {high})"
         if outcome.get("bound"):
             text += f", claimed {outcome['bound']}"
     return f"{text}. {outcome['remark']}" if outcome.get("remark") else text

@@ -10,6 +10,7 @@ from qkb.site.facts import badge, plural
 from qkb.site.markdown import inline, joined, table, text
 from reference_impls.kit.figures import comparable, curve_svg, metrics_svg
 from reference_impls.kit.report import measured
+from reference_impls.kit.results import shown
 
 if TYPE_CHECKING:
     from qkb.records.model import Record
@@ -55,7 +56,7 @@ def figures(result: Result) -> Markup:
 
 def metrics_table(result: Result) -> Markup:
     """Return every metric with its mean and standard deviation over the seeds."""
-    rows = [[key, f"{result.mean(key):.6g}", f"{result.spread(key):.3g}"] for key in result.metrics]
+    rows = [[key, shown(result.mean(key)), f"{result.spread(key):.3g}"] for key in result.metrics]
     return table(["Metric", "Mean", "Standard deviation"], rows)
 
 
@@ -68,7 +69,7 @@ def seeds_text(result: Result) -> str:
     """
     numbers = list(result.seeds)
     if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
-        shown = f"{numbers[0]} to {numbers[-1]}"
+        span = f"{numbers[0]} to {numbers[-1]}"
     else:
-        shown = ", ".join(map(str, numbers))
-    return f"{plural(len(numbers), 'seed')} ({shown})"
+        span = ", ".join(map(str, numbers))
+    return f"{plural(len(numbers), 'seed')} ({span})"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qkb.commands.reproduce import Row, UsageError, compare, executor, run, shard, text_table
+from qkb.commands.reproduce import Row, compare, executor, run, shard, text_table
+from qkb.errors import UsageError
 from qkb.implementations import Methods
 from reference_impls.kit.results import Outcome, Result, write
 

@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from qkb.commands.run import NoRecordError, figure, find_record, run
+from qkb.commands.run import figure, find_record, run
+from qkb.errors import UsageError
 from qkb.implementations import CannotRunError
 from reference_impls.kit.results import Curve, Outcome, Result
 
@@ -74,8 +75,8 @@ def test_agrees_with_the_accepted_result_and_writes_the_figure(checkout: Library
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["tiny-sgn"], 2, "there is no record 'tiny-sgn'; did you mean tiny-sign?"),
-        (["zzz"], 2, "there is no record 'zzz'; see qkb list records"),
+        (["tiny-sgn"], 2, "there is no record 'tiny-sgn'. Did you mean 'tiny-sign'?"),
+        (["zzz"], 2, "there is no record 'zzz'. See qkb list records."),
         (["wide-steps"], 1, "wide-steps has no implementation yet; CONTRIBUTING.md"),
         (["scaled-sign"], 1, "there is no file"),
         (["tiny-sign", "--seed", "x"], 2, "invalid int value: 'x'"),
@@ -100,7 +101,7 @@ def test_a_method_that_does_not_import_is_named(checkout: LibraryMaker) -> None:
 
 
 def test_run_is_plain_python(library: LibraryMaker) -> None:
-    with pytest.raises(NoRecordError, match="nobody"):
+    with pytest.raises(UsageError, match="nobody"):
         run("nobody", place=library.place)
     with pytest.raises(CannotRunError, match="no implementation yet"):
         run("wide-steps", place=library.place)
