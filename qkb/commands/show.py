@@ -160,7 +160,8 @@ def _outcome(outcome: Mapping[str, Any]) -> str:
     unit = f" {outcome['unit']}" if outcome.get("unit") else ""
     text = str(outcome.get("verdict", "no verdict"))
     if all(isinstance(number, int | float) for number in numbers):
-        estimate, low, high = (f"{number:.0f}" if number == int(number) else f"{number:.4g}" for number in numbers)
+        figures = (float(number or 0) for number in numbers)
+        estimate, low, high = (f"{figure:.0f}" if figure.is_integer() else f"{figure:.4g}" for figure in figures)
         text += f"; {outcome.get('quantity', 'value')}: {estimate}{unit} ({low} to {high})"
         if outcome.get("bound"):
             text += f", claimed {outcome['bound']}"
