@@ -17,6 +17,7 @@ from qkb import __version__
 from qkb.errors import UsageError, nearest
 from qkb.options import terminal_width
 from qkb.paths import NoLibraryError, locate
+from qkb.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ COMMANDS = (
     "stats",
     "validate",
     "fmt",
+    "new",
+    "links",
+    "doctor",
+    "import",
+    "export",
     "tables",
     "build",
     "serve",
@@ -79,7 +85,7 @@ class Parser(argparse.ArgumentParser):
             unknown = rest.split()[0]
             hint = nearest(unknown.partition("=")[0], self._option_string_actions)
             message = f"there is no {unknown!r} here. {hint}".rstrip()
-        self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+        self.exit(2, printable(f"{self.prog}: {message}\nTry '{self.prog} --help'.\n"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -137,7 +143,7 @@ def command(name: str) -> Command:
     """Import the module of a command."""
     from importlib import import_module  # noqa: PLC0415
 
-    module: Command = import_module(f"qkb.commands.{name}")  # type: ignore[assignment]
+    module: Command = import_module(f"qkb.commands.{_module(name)}")  # type: ignore[assignment]
     return module
 
 
@@ -145,8 +151,13 @@ def summary(name: str) -> str:
     """Return the first line of a command's manual without importing the command, which may take long."""
     from pkgutil import get_data  # noqa: PLC0415
 
-    source = get_data("qkb.commands", f"{name}.py") or b""
+    source = get_data("qkb.commands", f"{_module(name)}.py") or b""
     return source.decode().partition('"""')[2].partition("\n")[0].removesuffix('"""')
+
+
+def _module(name: str) -> str:
+    """Return the module of a command: its name, unless Python keeps that for itself."""
+    return "import_" if name == "import" else name
 
 
 def _dispatch(words: list[str]) -> int:
@@ -218,13 +229,13 @@ def _explain(error: Exception, words: list[str]) -> int:
         print(f"{name}: {error.object!r} is no valid text", file=sys.stderr)
         return 2
     if isinstance(error, UsageError | NoLibraryError):
-        print(f"{name}: {error}", file=sys.stderr)
+        print(printable(f"{name}: {error}"), file=sys.stderr)
         return 2
     if isinstance(error, ModuleNotFoundError) and error.name is not None and not error.name.startswith("qkb"):
         print(f"{name}: the package {error.name} is missing: install qkb again, with its dependencies", file=sys.stderr)
         return 1
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename is not None else ""
-        print(f"{name}: {error.strerror or error}{where}", file=sys.stderr)
+        print(printable(f"{name}: {error.strerror or error}{where}"), file=sys.stderr)
         return 1
     raise error

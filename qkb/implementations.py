@@ -89,7 +89,8 @@ class Methods:
         """Run an implementation over its seeds (or others) and return the measurements.
 
         Raises:
-            CannotRunError: if there is no such implementation, or torch or another package is missing.
+            CannotRunError: if there is no such implementation, if torch or another package is missing, or if its seeds
+                do not give the same finite metrics.
         """
         if name not in self.names():
             raise CannotRunError(f"there is no file {self.source(name)}")
@@ -99,7 +100,10 @@ class Methods:
             method = catalogue.load(name)
         except ImportError as error:
             raise CannotRunError(f"{name} cannot be imported ({error}); {HINT}") from error
-        return measure(method, seeds, progress)  # type: ignore[no-any-return]
+        try:
+            return measure(method, seeds, progress)  # type: ignore[no-any-return]
+        except ValueError as error:  # what `measure` and an unwritten method raise
+            raise CannotRunError(f"{name}: {error}") from error
 
 
 def record_of(source: Path) -> str | None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qkb import index
 from qkb.entry import data_of
 from qkb.index_rows import TABLES, forget, learn_vocabulary, remember
+from qkb.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from qkb.paths import Place
 
 YOUNG = 2_000_000_000  # nanoseconds; the coarsest file times in use (FAT) tick every two seconds
-PATIENCE = 120.0  # seconds to wait for another process that makes the same index
 STALE = 3600.0  # seconds after which a temporary file belongs to a process that was killed
 MANY = 500  # changed files from which on the user is told what takes so long
 
@@ -69,14 +69,15 @@ def refresh(
         _tell(notify, "no folder for the index can be written; it is made in memory, each time anew")
         return _Refresh(place, notify, seen).in_memory(None if from_nothing else _old(place))
     target = Path(folder, index.FILE)
-    with _lock(Path(folder, "index.lock")):
+    with lock(Path(folder, "index.lock")):
         work = _Refresh(place, notify, seen)
         try:
             with contextlib.suppress(sqlite3.DatabaseError):  # the old one is damaged
                 return work.on_disk(target, None if from_nothing else _old(place))
             return work.on_disk(target, None)
-        except OSError as error:
-            _tell(notify, f"the index cannot be written ({error.strerror or error}); it is made in memory")
+        except (OSError, sqlite3.Error) as error:  # SQLite tells of a full disk in its own way
+            why = getattr(error, "strerror", None) or error
+            _tell(notify, f"the index cannot be written ({why}); it is made in memory")
             return work.in_memory(None)
 
 
@@ -273,31 +274,6 @@ def _sweep(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < time.time() - STALE:
                 path.unlink()
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process at a time make the index, as far as the system has locks; none waits for ever."""
-    try:
-        import fcntl  # noqa: PLC0415 (there is none on Windows)
-
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.02)
-            except OSError:
-                break
-        yield
-    finally:
-        os.close(handle)
 
 
 def _tell(notify: index.Notify | None, sentence: str) -> None:

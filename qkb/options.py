@@ -1,6 +1,6 @@
 """Options that read the same in every command, and how data reach standard output or a file."""
 # os in place of pathlib: importing pathlib would cost every query 4 ms.
-# ruff: noqa: PTH105, PTH108, PTH110, PTH113, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH101, PTH105, PTH108, PTH110, PTH113, PTH116, PTH118, PTH123
 
 from __future__ import annotations
 
@@ -73,12 +73,18 @@ def write(text: str, output: str | None) -> None:
         with open(target, "w", encoding="utf-8", newline="") as file:
             file.write(text)
         return
-    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{os.getpid()}.tmp")
+    folder, name = os.path.split(target)
+    # The random part: a killed process leaves its file behind, and another one may get its number.
+    temporary = os.path.join(folder, f".{name[:80]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "x", encoding="utf-8", newline="") as file:
             file.write(text)
+            if os.path.exists(target):
+                os.chmod(temporary, os.stat(target).st_mode & 0o7777)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = output, None  # the name that the user knows
         raise

@@ -34,6 +34,22 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def plain_json(text: str) -> str:
+    r"""Return JSON with escapes in place of what could steer a terminal; a program reads the same from it.
+
+    >>> plain_json('["a\x9b\u202e", "é"]')
+    '["a\\u009b\\u202e", "é"]'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
+
+
 def width(text: str) -> int:
     r"""Return how many columns of a terminal text takes.
 

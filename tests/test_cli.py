@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 
 import qkb
 from qkb import cli
-from qkb.cli import COMMANDS, main, parser_of, summary, whole_parser
+from qkb.cli import COMMANDS, command, main, parser_of, summary, whole_parser
 from qkb.errors import UsageError
 from qkb.paths import NoLibraryError
 from qkb.records.faults import Fault, FaultsError
@@ -30,12 +29,12 @@ def process(*words: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess[
 
 def test_every_module_is_a_command() -> None:
     folder = Path(cli.__file__).parent / "commands"
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(COMMANDS)
+    assert {path.stem.rstrip("_") for path in folder.glob("*.py")} - {"__init"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_manual(name: str) -> None:
-    module = importlib.import_module(f"qkb.commands.{name}")
+    module: Any = command(name)
     assert module.__doc__ is not None
     assert summary(name) == module.__doc__.partition("\n")[0]
     assert summary(name).endswith(".")

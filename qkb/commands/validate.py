@@ -29,6 +29,7 @@ from qkb.errors import UsageError
 from qkb.options import add_common, write
 from qkb.paths import Place, locate
 from qkb.records.faults import Fault, FaultsError, visible
+from qkb.text import plain_json
 
 if TYPE_CHECKING:
     import argparse
@@ -142,7 +143,7 @@ def main(args: argparse.Namespace) -> int:
 def render(report: Report, form: str) -> str:
     """Return a report as text, JSON, or annotations of GitHub."""
     if form == "json":
-        return json.dumps(asdict(report), ensure_ascii=False, indent=2) + "\n"
+        return plain_json(json.dumps(asdict(report), ensure_ascii=False, indent=2)) + "\n"
     line = annotation if form == "github" else str
     return "".join(f"{line(fault)}\n" for fault in report.faults)
 

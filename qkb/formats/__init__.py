@@ -18,6 +18,7 @@ FORMATS = {
     "jsonl": "one whole record as JSON per line",
     "csv": "one row per record under a header",
     "bibtex": "BibTeX entries",
+    "biblatex": "BibLaTeX entries, for biber",
     "csl": "CSL-JSON, for pandoc and reference managers",
     "ris": "RIS, for reference managers",
     "markdown": "a Markdown table",

@@ -8,7 +8,6 @@ case, every capitalised word within it.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from typing import TYPE_CHECKING
@@ -18,17 +17,13 @@ from bibtexparser.library import Library
 from bibtexparser.model import Entry as Block
 from bibtexparser.model import Field
 from bibtexparser.writer import BibtexFormat
-from pylatexenc.latexencode import (  # type: ignore[import-untyped]
-    RULE_DICT,
-    UnicodeToLatexConversionRule,
-    UnicodeToLatexEncoder,
-)
 
 from qkb.formats import names
 from qkb.formats.addresses import addresses
+from qkb.formats.latex import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from qkb.entry import Entry
 
@@ -51,31 +46,21 @@ _PROPER = frozenset(
      "Laplace", "Laplacian", "Leibler", "Lipschitz", "Lloyd", "Markov", "Monte", "Carlo", "Newton", "Python",
      "Riemannian", "Shannon", "Shapley", "Taylor", "Turing", "Wasserstein", "Winograd", "Wolfe", "Verilog")
 )  # fmt: skip
-_ASCII = {
-    "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"{\textbraceleft}", "}": r"{\textbraceright}",
-    "\N{EN DASH}": "--", "\N{EM DASH}": "---", "\N{LEFT DOUBLE QUOTATION MARK}": "``",
-    "\N{RIGHT DOUBLE QUOTATION MARK}": "''", "\N{LEFT SINGLE QUOTATION MARK}": "`",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{NO-BREAK SPACE}": "~",
-}  # fmt: skip
 _EDGES = re.compile(r"^([^\w<+]*)(.*?)([^\w+%]*)$", re.DOTALL)
 
 
 def dump(entries: Iterable[Entry]) -> str:
     """Return the records as BibTeX entries, separated by blank lines."""
-    library = Library([_block(entry) for entry in entries])
+    return write((TYPES[entry.kind][0], entry.id, fields(entry)) for entry in entries)
+
+
+def write(blocks: Iterable[tuple[str, str, Iterable[tuple[str, str]]]]) -> str:
+    """Return entries as text; each is a type, a key, and the names and values of its fields."""
+    library = Library([Block(kind, key, [Field(*field) for field in found]) for kind, key, found in blocks])
     layout = BibtexFormat()  # type: ignore[no-untyped-call]
     layout.indent = "  "
     layout.block_separator = "\n"
     return write_string(library, bibtex_format=layout)
-
-
-def encode(text: str) -> str:
-    r"""Return text for LaTeX.
-
-    >>> encode("Müller & Søn: 50% of a_b")
-    'M{\\"u}ller \\& S{\\o}n: 50\\% of a\\_b'
-    """
-    return str(_encoder().unicode_to_latex(text))
 
 
 def protect(title: str, names: Container[str] = ()) -> str:
@@ -119,34 +104,44 @@ def _protected(word: str, *, starts: bool, title_case: bool) -> str:
     return encode(before) + (f"{{{encoded}}}" if keeps else encoded) + encode(after)
 
 
-def _block(entry: Entry) -> Block:
-    kind, _ = TYPES[entry.kind]
-    return Block(kind, entry.id, [Field(name, value) for name, value in _fields(entry)])
-
-
-def _fields(entry: Entry) -> Iterator[tuple[str, str]]:
+def fields(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of the fields of a record."""
     data = entry.data
     links = data["links"]
     yield "title", protect(entry.title, data["aliases"])
-    yield "author", " and ".join(map(_author, data["authors"]))
+    yield "author", " and ".join(map(author, data["authors"]))
     # The preprint server says itself where an arXiv preprint is found: eprint, archivePrefix.
     if entry.kind != "preprint" or "arxiv" not in links:
         yield TYPES[entry.kind][1], encode(entry.venue_name)
     if data["pages"]:
-        yield "pages", encode(data["pages"].replace("-", "--"))
+        yield "pages", encode(data["pages"]).replace("-", "--")
     yield "year", str(entry.year)
-    if "doi" in links:
-        # Braces, which nothing else here can hold, would have to come in pairs.
-        yield "doi", links["doi"].replace("{", "%7B").replace("}", "%7D")
-    others = [url for label, url in addresses(links).items() if label != "DOI"]
-    if others:
-        yield "url", others[0]
+    yield from identifiers(links)
     if "arxiv" in links:
         yield "eprint", links["arxiv"]
         yield "archivePrefix", "arXiv"
 
 
-def _author(name: str) -> str:
+def identifiers(links: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the fields that lead to the work, the arXiv identifier apart, which has a field of its own.
+
+    The one address is the work's page; where it has none, OpenReview's, arXiv's or a copy's. BibTeX has no field for
+    an OpenReview id beside a page, so it gets one that styles pass over.
+    """
+    if "doi" in links:
+        # Braces, which nothing else here can hold, would have to come in pairs.
+        yield "doi", links["doi"].replace("{", "%7B").replace("}", "%7D").replace("\\", "%5C")
+    found = addresses(links)
+    for label in ("page", "OpenReview", "arXiv", "PDF"):
+        if label in found:
+            yield "url", found[label]
+            break
+    if "openreview" in links and "url" in links:
+        yield "openreview", links["openreview"]
+
+
+def author(name: str) -> str:
+    """Return a name as a list of authors has it."""
     parts = names.split(name)
     if parts.whole:
         return f"{{{encode(parts.family)}}}"
@@ -154,17 +149,3 @@ def _author(name: str) -> str:
     if parts.suffix:
         return f"{last}, {encode(parts.suffix)}, {encode(parts.given)}"
     return f"{encode(parts.given)} {last}"
-
-
-@functools.cache
-def _encoder() -> UnicodeToLatexEncoder:
-    plain = {ord(char): latex for char, latex in _ASCII.items()}
-    return UnicodeToLatexEncoder(
-        conversion_rules=[
-            UnicodeToLatexConversionRule(RULE_DICT, plain, replacement_latex_protection="none"),
-            "defaults",
-        ],
-        replacement_latex_protection="braces-all",
-        unknown_char_policy="keep",
-        unknown_char_warning=False,
-    )

@@ -53,6 +53,9 @@ def _item(entry: Entry) -> dict[str, Any]:
     others = [url for label, url in addresses(links).items() if label != "DOI"]
     if others:
         item["URL"] = others[0]
+    custom = {key: links[key] for key in ("arxiv", "openreview") if key in links}
+    if custom:  # CSL has no variables for these
+        item["custom"] = custom
     item["keyword"] = ", ".join((*entry.tags, *data["topics"]))
     return item
 

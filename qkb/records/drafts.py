@@ -88,7 +88,7 @@ def mend(value: Mapping[str, Any], faulty: tuple[str, ...]) -> Record | None:
         part = mended.get(key)
         if isinstance(part, dict) and inner:
             mended[key] = _without(part, inner)
-        elif isinstance(part, tuple) and index is not None:
+        elif isinstance(part, tuple) and index is not None and isinstance(HARMLESS.get(key), tuple):
             mended[key] = tuple(_mended_item(one, key, inner) if at == index else one for at, one in enumerate(part))
         elif known.is_required():
             mended[key] = HARMLESS[key]

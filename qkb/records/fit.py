@@ -42,6 +42,7 @@ SHAPES = {
     "notes": "write 3 to 8 sentences",
     **dict.fromkeys(BIT_KEYS, BITS),
 }
+MAX_HINTS = 50  # unknown keys of a file for which the nearest known one is looked for
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 OLD_ARXIV = re.compile(r"[a-z-]+(?:\.[A-Z]{2})?/\d{7}")
 
@@ -70,7 +71,9 @@ def fit(
         prefix: dotted path of the part in the file.
     """
     found: list[Finding] = []
-    if may_be_unsafe(parsed.text) or "\\" in parsed.text:  # a backslash can hide what the values say
+    # The whole file is quicker to look through than its texts, but not once for each of its parts; a backslash can hide
+    # what the values say.
+    if prefix or may_be_unsafe(parsed.text) or "\\" in parsed.text:
         found += (Finding(path, message, path) for path, text in texts(value) for message in unsafe(text))
     made = None
     try:
@@ -111,8 +114,13 @@ def dotted(loc: tuple[int | str, ...]) -> str:
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Finding]:
     """Yield a finding for each error that the validation of plain data against a model met."""
     seen = set()
+    unknown = 0
     for details in error.errors(include_url=False):
         loc = details["loc"]
+        unknown += details["type"] == "extra_forbidden"
+        if details["type"] == "extra_forbidden" and unknown > MAX_HINTS:
+            yield Finding(dotted(loc), f"unknown key `{shorten(str(loc[-1]))}`", dotted(loc))
+            continue
         if loc[-1:] in (("constrained-int",), ("constrained-str",)):  # the arms of a bit-width
             loc = loc[:-1]
         finding = _explain_one(details, loc, model)

@@ -31,6 +31,10 @@ YEAR = re.compile(r"(?:19[4-9]\d|20\d\d|2100)")
 IN_PAPERS = frozenset(["vocabulary", "schema.json", "README.md"])
 SUFFIXES = (".yaml", ".yml")
 MAX_ID = 64
+# Names that Windows keeps for devices, whatever their ending, and the name of the page that leads to all others.
+RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", "index", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+)
 PATH_KEYS = {"id": "the name of the file is the id", "year": "the name of the folder is the year"}
 
 
@@ -174,6 +178,8 @@ def _misnamed(file: str) -> Iterator[Fault]:
         yield Fault(file, 1, "", f"the name of a record ends in .yaml: rename it to {stem or name}.yaml")
     if not IS_SLUG.fullmatch(stem):
         yield Fault(file, 1, "", f"`{shorten(stem)}` is no id: {SLUG}")
+    elif stem in RESERVED:
+        yield Fault(file, 1, "", f"`{stem}` means something else to Windows or to the site: give the record another id")
     elif len(stem) > MAX_ID:
         yield Fault(file, 1, "", f"the id has {len(stem)} characters: shorten it to {MAX_ID}")
 

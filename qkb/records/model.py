@@ -151,4 +151,4 @@ class ReadingList(Model):
 
     title: Line = Field(description="the list's own title")
     description: Line = Field(description="one sentence on the list")
-    sections: Annotated[tuple[ListSection, ...], Field(min_length=1)]
+    sections: Annotated[tuple[ListSection, ...], Field(min_length=1, description="its sections, in its order")]

@@ -36,7 +36,7 @@ MARKUP = (
     (re.compile(r"&(?:#[0-9]+|#[xX][0-9A-Fa-f]+|[A-Za-z][A-Za-z0-9]*);"), "is an HTML entity: write the character"),
     (re.compile(r"!\[[^\]\n]{0,20}"), "begins an image: a record has none; put code in `backticks`"),
     (
-        re.compile(r"\{:[^}\n]{0,20}|\{[^}\n]*\b(?:on[a-z]+|style|src|href|srcdoc|formaction)\s*=[^}\n]{0,20}"),
+        re.compile(r"\{:[^}\n]{0,20}|\{[^{}\n]*\b(?:on[a-z]+|style|src|href|srcdoc|formaction)\s*=[^}\n]{0,20}"),
         "looks like attributes of an element: remove it, or put it in `backticks`",
     ),
     (re.compile(r"-{0,20}8<-[^\n]{0,20}"), "looks like an inclusion of a file: remove it"),

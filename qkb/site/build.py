@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qkb.locks import lock
 from qkb.site.pages import Renderer
 from qkb.site.survey import read_survey
 from qkb.site.tree import Changes, read_tree, synchronize
@@ -63,12 +64,14 @@ def build(place: Place, output: Path | None = None, *, pages_only: bool = False,
     folder = output or build_folder(place)
     survey = read_survey(place)
     files = page_files(place, survey)
-    changes = synchronize(folder / "docs", files)
     made = None
-    if not pages_only:
-        from qkb.site.engine import make_site  # noqa: PLC0415 (MkDocs is slow to import)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / ".lock"):  # another build would take our new pages for strays
+        changes = synchronize(folder / "docs", files)
+        if not pages_only:
+            from qkb.site.engine import make_site  # noqa: PLC0415 (MkDocs is slow to import)
 
-        made = make_site(place.mkdocs, folder / "docs", folder / "site", policy=policy)
+            made = make_site(place.mkdocs, folder / "docs", folder / "site", policy=policy)
     return Report(folder, len(survey.records), len(files), changes, made)
 
 

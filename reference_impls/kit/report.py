@@ -72,8 +72,9 @@ def report(result: Result, says: Mapping[str, str], width: int | None = None) ->
 class ProgressLine:
     """A progress line on a stream: redrawn in place on a terminal, silent elsewhere."""
 
-    def __init__(self, label: str, stream: TextIO = sys.stderr) -> None:
-        self.label, self.stream, self.live = label, stream, stream.isatty()
+    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+        self.label, self.stream = label, stream or sys.stderr
+        self.live = self.stream.isatty()
 
     def __call__(self, done: int, total: int) -> None:
         """Draw `done` of `total`; the line is wiped when all is done."""

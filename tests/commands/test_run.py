@@ -100,6 +100,14 @@ def test_a_method_that_does_not_import_is_named(checkout: LibraryMaker) -> None:
     assert "binary/tiny_sign cannot be imported (No module named 'no_such_package')" in done.stderr
 
 
+def test_a_method_that_fails_says_why(checkout: LibraryMaker) -> None:
+    checkout.write("reference_impls/binary/tiny_sign.py", METHOD.replace("1.0}", "float('nan')}"))
+    done = qkb(checkout, "run", "tiny-sign")
+    assert done.returncode == 1
+    assert "qkb run: binary/tiny_sign: seed 0 returned a metric that is not finite" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_run_is_plain_python(library: LibraryMaker) -> None:
     with pytest.raises(UsageError, match="nobody"):
         run("nobody", place=library.place)

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qkb.formats import to_bibtex
-from qkb.formats.to_bibtex import dump, encode, protect
+from qkb.formats.latex import encode
+from qkb.formats.to_bibtex import dump, protect
 from qkb.records.model import Kind
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def test_braces_are_balanced(text: str) -> None:
         ("a & b", r"a \& b"),
         ("5% $x$ #1 a_b", r"5\% \$x\$ \#1 a\_b"),
         ("Gödel, Łukasz, Çağlar", r"G{\"o}del, {\L}ukasz, {\c{C}}a{\u{g}}lar"),
-        ("1–2 — “x” ‘y’", "1--2 --- ``x'' `y'"),
+        ("1–2 — “x” ‘y’", r"1--2 --- ``x'' `y{\textquoteright}"),
         (r"a\b~c^d", r"a{\textbackslash}b{\textasciitilde}c{\textasciicircum}d"),
         ("量子", "量子"),
         ("≤ α", r"{\ensuremath{\leq}} {\ensuremath{\alpha}}"),
@@ -170,3 +171,14 @@ def test_a_preprint_elsewhere_names_its_server(make: Maker) -> None:
 
 def test_one_page(make: Maker) -> None:
     assert fields_of(make(kind="journal", pages="e17"))["pages"] == "e17"
+
+
+def test_the_one_address_says_what_no_other_field_does(make: Maker) -> None:
+    links = {"arxiv": "1701.00002", "openreview": "AbC-123_x", "pdf": "https://a.example/a.pdf"}
+    fields = fields_of(make("made", 2017, links=links))
+    assert fields["url"] == "https://openreview.net/forum?id=AbC-123_x"
+    assert "openreview" not in fields
+    fields = fields_of(make("made", 2017, links={**links, "url": "https://a.example/x", "doi": "10.5555/a\\b{c"}))
+    assert fields["url"] == "https://a.example/x"
+    assert fields["openreview"] == "AbC-123_x"
+    assert fields["doi"] == "10.5555/a%5Cb%7Bc"

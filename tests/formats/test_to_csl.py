@@ -32,6 +32,7 @@ def test_exactly(hard: Entry, plain: Entry) -> None:
             "page": "12-20",
             "DOI": "10.5555/a_b%c&d",
             "URL": "https://a.example/x?a=1&b=2#c_d",
+            "custom": {"arxiv": "1511.00001"},
             "keyword": "bnn, hardware, fpga",
         },
         {
@@ -43,6 +44,7 @@ def test_exactly(hard: Entry, plain: Entry) -> None:
             "publisher": "arXiv",
             "number": "arXiv:1701.00002",
             "URL": "https://arxiv.org/abs/1701.00002",
+            "custom": {"arxiv": "1701.00002"},
             "keyword": "qnn, ternary",
         },
     ]
