@@ -29,6 +29,7 @@ check: $(ALL)  ## What a pull request must pass besides the tests: style, types,
 	$(BIN)/qkb validate
 	$(BIN)/qkb fmt --check
 	$(BIN)/qkb links --offline > /dev/null
+	$(BIN)/qkb doctor orphans results
 	$(BIN)/python -m qkb.reference --check
 
 serve: $(CORE)  ## Serve the site on this machine and rebuild it when a record changes

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from qkb.records.comments import EDITORS, Comments, find_comments
 from qkb.records.faults import Fault, FaultsError
 from qkb.records.model import Bits, Claim, Code, Links, RecordFields
@@ -56,7 +58,11 @@ def lay_out(parsed: Parsed, file: str) -> str:
     """
     if parsed.data is None or parsed.faults:
         raise FaultsError(parsed.faults)
-    comments = find_comments(parsed.text)
+    try:
+        comments = find_comments(parsed.text)
+    except yaml.YAMLError:  # libyaml reads `|#` and the like, which the reader that keeps comments does not
+        message = "some readers of YAML refuse this file: put a space before each `#` that begins a comment"
+        raise FaultsError([Fault(file, 1, "", message)]) from None
     text = _Layout(comments).file(parsed.data)
     again = parse(text.encode(), file)
     if again.faults or again.doubts or not same(parsed.data, again.data) or _other(comments, text):
