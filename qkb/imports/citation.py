@@ -11,6 +11,7 @@ from qkb.imports.terms import FORMS, PUBLISHERS, VENUES
 
 YEAR = re.compile(r"(?<![\d./])(19[4-9]\d|20\d\d)(?!\d|\.\d{4})")
 SHORT_YEAR = re.compile(r"(?<=[A-Za-z])\s*['’`]\s*(\d\d)\b")
+CLOSING_YEAR = re.compile(r"[\s,.(]+(?:19[4-9]|20\d)\d\)?[\s.,]*$")
 PAGES = re.compile(r"(?::|\bpp?\.?|\bpages)\s*(\d+)\s*[-–]+\s*(\d+)\b")
 VOLUME = re.compile(
     r"\b(?:vol(?:ume)?|no|number|issue|pp?|pages|ed)\b\.?\s*\d*|\s\d+(?:\.\d+)?(?:\s*\(\d+\))?\s*:?\s*$"
@@ -69,11 +70,17 @@ def without_year(text: str) -> str:
 def tidy_venue(text: str) -> str:
     """Return the printed name of a venue without its year and without how the work was presented.
 
-    >>> tidy_venue("ICLR 2020 (Spotlight)"), tidy_venue("Journal of Bits (JB)")
-    ('ICLR', 'Journal of Bits (JB)')
+    >>> tidy_venue("ICLR 2020 (Spotlight)"), tidy_venue("Journal of Bits (JB)"), tidy_venue("ICLRo")
+    ('ICLR', 'Journal of Bits (JB)', 'ICLR')
     """
     text = PARENTHESES.sub(lambda found: "" if found[1].casefold().strip() in FORMS else found[0], text)
-    return without_year(", ".join(part for part in text.split(", ") if part.casefold().strip() not in FORMS))
+    name = without_year(", ".join(part for part in text.split(", ") if part.casefold().strip() not in FORMS))
+    first, _, rest = name.partition(",")
+    first = first.strip()
+    if first.casefold() in VENUES and not is_venue(rest.strip()):  # a town or a company behind a short name
+        name = first
+    marked = re.fullmatch(r"([A-Z]{3,})[osb]", name)  # o for oral, s for spotlight, b for best paper
+    return marked[1] if marked and marked[1].casefold() in VENUES else name
 
 
 def is_venue(text: str) -> bool:
@@ -99,8 +106,8 @@ def around(text: str) -> Around:
     >>> about = around("IEEE Journal of Solid-State Circuits 54.1 (2018): 173-185.")
     >>> about.venue, about.year, about.pages
     ('IEEE Journal of Solid-State Circuits', 2018, '173-185')
-    >>> around("Ada Lind, Bo Ruiz. ICLR 2019.").authors
-    ('Ada Lind', 'Bo Ruiz')
+    >>> around("Ada Lind, Bo Ruiz. ICLR 2019.").authors, around("Ada Lind, Bo Ruiz, 2019").authors
+    (('Ada Lind', 'Bo Ruiz'), ('Ada Lind', 'Bo Ruiz'))
     """
     about = Around(year=year_in(text))
     arxiv, doi = identifiers.arxiv(text), identifiers.doi(text)
@@ -133,7 +140,7 @@ def _parenthesis(inside: str) -> str:
 
 def _piece(piece: str, about: Around) -> None:
     """Take in one of the pieces between full stops."""
-    names, more = in_prose(piece)
+    names, more = in_prose(CLOSING_YEAR.sub("", piece))
     if not about.authors and (len(names) > 1 or (names and more)) and not is_venue(piece):
         about.authors, about.more = names, more
         piece = re.split(r"\bet\.?\s*al\b\.?|\bothers\b", piece, maxsplit=1)[-1] if more else ""

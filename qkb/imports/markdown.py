@@ -15,7 +15,7 @@ from qkb.imports.markdown_blocks import Block, blocks, definitions
 from qkb.imports.markdown_inline import plain
 from qkb.imports.markdown_line import NOTHING, Line, read_line
 from qkb.imports.people import in_prose
-from qkb.imports.work import Reading, Work
+from qkb.imports.work import Reading, Row, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ ASIDE = re.compile(
     r"acknowledge?ments?|credits?|contact|about|news|updates?|changelog|change log|what'?s new|announcements?|"
     r"statistics|star history|related (?:repos|repositor|lists|awesome)\w*|(?:other )?awesome (?:lists?|repos\w*)|"
     r"our team|team|maintainers?|authors?|keywords?|todo|to do|introduction|motivation|notes?|usage|install\w*|legend|"
-    r"index|getting started|features?|rules)\b",
+    r"index|getting started|features?|rules|people|researchers|videos?|talks?)\b|(?:top )?venues?$",
     re.IGNORECASE,
 )
 COLUMNS = {
@@ -47,6 +47,7 @@ INSTEAD = re.compile(
 )
 EXPLANATION = re.compile(r"[\W_]*(?:keywords?|statistics|legend|tags)\W*:", re.IGNORECASE)
 NUMBER = re.compile(r"#|no\.?|nr\.?|id|index|序号|s\.?no\.?|", re.IGNORECASE)
+FEW = 10  # rows that tell how a list is made
 NOTE_FILE = re.compile(r"\S+(?: \S+){0,6}\.(?:md|markdown|ipynb|txt)", re.IGNORECASE)
 
 
@@ -68,11 +69,12 @@ class _Reader:
     reading: Reading = field(default_factory=Reading)
     sections: list[_Section] = field(default_factory=lambda: [_Section()])
     above: list[tuple[int, int]] = field(default_factory=list)  # indentation and line of the works above an item
+    sentence: int = 0  # the line above a list that ends with a colon, where it is a sentence
 
     def run(self, found: list[Block]) -> Reading:
         for number, block in enumerate(found):
             if block.kind != "item":
-                self.above = []
+                self.above, self.sentence = [], 0
             if block.kind == "none":
                 self.reading.skip(block.line, block.text, block.text)
             elif block.kind == "heading":
@@ -85,6 +87,7 @@ class _Reader:
                 following = found[number + 1] if number + 1 < len(found) else None
                 parent = following is not None and following.kind == "item" and following.level > block.level
                 self.item(block, parent=parent)
+        self.reading.rows = _single_authors(self.reading.rows)
         return self.reading
 
     def heading(self, block: Block) -> None:
@@ -131,8 +134,14 @@ class _Reader:
             (aside and not identified, f"in the section {aside!r}, which is no list of works"),
             (not line.evidence and (short or line.flow.endswith(":")), "the name of what follows"),
             (EXPLANATION.match(text), "an explanation"),
+            (self.sentence and self.is_point(line), f"a point of the text on line {self.sentence}"),
         )
         return next((why for holds, why in reasons if holds), "")
+
+    def is_point(self, line: Line) -> bool:
+        """Tell whether an item below a sentence goes on with it, rather than being a title."""
+        said = line.evidence or any(work.url or work.code or work.authors or work.year for work in line.works)
+        return not said and (line.flow[:1].islower() or len(line.flow.split()) < 4)
 
     def add(self, block: Block, line: Line) -> bool:
         """Add the works of a line; tell whether there is one."""
@@ -165,6 +174,8 @@ class _Reader:
             if work.identifiers and len(work.title.split()) > 2 and len(line.flow) < len(work.title) + 120:
                 self.add(block, line)
                 return
+        if block.text.rstrip().endswith(":") and len(block.text.split()) > 4:
+            self.sentence = block.line
         self.reading.skip(block.line, block.text, "text")
 
     def row(self, block: Block) -> None:
@@ -234,6 +245,28 @@ class _Reader:
                 if getattr(links, key) and not getattr(work, key) and (key != "url" or not code):
                     said[key] = getattr(links, key)
         return replace(work, **said)  # type: ignore[arg-type]
+
+
+def _single_authors(rows: list[Row]) -> list[Row]:
+    """Return rows with a name in the place of the venue taken for the only author, where all others name authors there.
+
+    One name between a title and a year may be a person's or a journal's; the rest of the list tells.
+    """
+    works = [row.work for row in rows if row.work]
+    named = [work for work in works if _has_name_as_venue(work)]
+    authors = sum(bool(work.authors) and not work.venue for work in works)
+    if authors < FEW or 4 * len(named) > authors or sum(bool(work.venue) for work in works) > len(named):
+        return rows
+    return [
+        replace(row, work=replace(row.work, authors=in_prose(row.work.venue)[0], venue=""))
+        if row.work and _has_name_as_venue(row.work)
+        else row
+        for row in rows
+    ]
+
+
+def _has_name_as_venue(work: Work) -> bool:
+    return not work.authors and not is_venue(work.venue) and len(in_prose(work.venue)[0]) == 1
 
 
 def read(text: str) -> Reading:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from qkb.imports import identifiers
-from qkb.imports.citation import Around, around, is_venue, tidy_venue, year_in
+from qkb.imports.citation import CLOSING_YEAR, Around, around, is_venue, tidy_venue, year_in
 from qkb.imports.markdown_inline import Part, parts, plain
 from qkb.imports.people import in_prose
 from qkb.imports.terms import CODE, FORMS, FRAMEWORKS, OTHER, PAPER
@@ -101,10 +101,17 @@ def tidy_title(text: str) -> str:
     before = None
     while before != text:
         before = text
-        text = JUNK.sub("", text.strip().strip('“”"«»').strip())
+        text = JUNK.sub("", _unquoted(text.strip()))
     if text.count(")") > text.count("("):
         text = text.removesuffix(")").strip()
     return re.sub(r"\.pdf$", "", text, flags=re.IGNORECASE).strip()
+
+
+def _unquoted(text: str) -> str:
+    """Return a text without the quotation marks around it; those around words of it stay."""
+    inner = text.strip('“”"«»')
+    within = sum(text.count(mark) for mark in '“”"«»') - (len(text) - len(inner))
+    return (text if within % 2 else inner).strip()
 
 
 def _gather(found: Iterable[Part]) -> _Gathered:
@@ -126,8 +133,9 @@ def _gather(found: Iterable[Part]) -> _Gathered:
 
 
 def _tag(part: Part, got: _Gathered) -> None:
-    if is_venue(part.text) or re.fullmatch(r"(?:19|20)\d\d", part.text):
-        got.venues.append(part.text)
+    year = re.fullmatch(r"((?:19|20)\d\d)(?:[/.-]\d{1,2})?", part.text)
+    if is_venue(part.text) or year:
+        got.venues.append(year[1] if year else part.text)
     elif len(part.text.split()) > 4:
         got.flow.append(f"[{part.text}]")
     elif re.search(r"\w", part.text.replace("_", "")):
@@ -223,6 +231,8 @@ def _title(got: _Gathered, flow: str) -> tuple[str, str, str]:
         best = next((part for part in got.titles if len(part.text.split()) > 2), got.titles[0])
         before, _, after = flow.partition(best.text)
         words = plain(before)
+        if not words and (in_prose(CLOSING_YEAR.sub("", plain(after)))[0] or re.match(r"\s*@", after)):
+            return best.text, before, after
         if best.text in flow and len(best.text.split()) < 3 and len(tidy_title(words + after).split()) > 3:
             return _plain_title(got, f"{words} {best.text}{after}" if words else best.text + after)
         return best.text, before, after
@@ -299,6 +309,9 @@ def _remark(text: str) -> bool:
 
 def _work(got: _Gathered, title: str, before: str, after: str) -> Work:
     """Return the work with a title, with what stands around it."""
+    for part in got.titles:  # more links to code behind the title
+        if part.text != title and identifiers.is_code(part.url):
+            after = after.replace(part.text, "", 1)
     about = around(f"{plain(after)}") if after.strip() else Around()
     names, more = in_prose(plain(before)) if before.strip() else ((), False)
     if not names:

@@ -9,7 +9,7 @@ SUFFIX = re.compile(r"(?:jr|sr|ii|iii|iv)\.?", re.IGNORECASE)
 BETWEEN = re.compile(r"\s*(?:,|;|、|，|\band\b|&)\s*", re.IGNORECASE)
 # What nobody is called: a list in which one of these stands is no list of names.
 NO_NAME = re.compile(r"[\d:?!\"“”/=<>|@#+_]|\b(?:for|with|of|the|in|to|on|via|by|using|from|is|are|an|at)\b")
-MARKS = re.compile(r"\\?[*†‡§¶∗♦♠♥]+|\(\s*[*†‡].*?\)|[¹²³⁰⁴-⁹]+")
+MARKS = re.compile(r"\\?[*†‡§¶∗♦♠♥]+|\(\s*[*†‡].*?\)|[¹²³⁰⁴-⁹]+|(?<=[a-z])\d(?=\s*(?:,|;|&|$))")
 INITIALS = re.compile(r"(?:[A-ZÀ-Þ]\.?[-\s]?){1,4}")
 
 

@@ -34,7 +34,7 @@ OTHER = _set(
 PUBLISHERS = _set("ieee, acm, springer, elsevier, pmlr, curran associates, aaai press, wiley, mdpi")
 # How a work was presented, which is no part of the venue's name.
 FORMS = _set(
-    """oral, spotlight, poster, best paper, best paper award, highlight, workshop, findings, long paper, preprint,
+    """oral, spotlight, poster, best, best paper, best paper award, highlight, workshop, findings, long paper, preprint,
     accepted, to appear, under review, survey, review, award, outstanding paper, new, pdf"""
 )
 # Short names of venues.

@@ -11,6 +11,7 @@ from qkb.text import fold
 
 WORD = re.compile(r"[^\W_]+")
 SUBTITLE = re.compile(r"\s*(?::|\s[-–—]\s|-\s|\s-)\s*")
+COINED = re.compile(r"(?=\w*(?:\w[A-Z]|\d))\w{4,}")
 SURE, LIKE = 0.93, 0.86
 
 Likeness = Literal["same", "spelled", "part", "like", "other"]
@@ -71,12 +72,18 @@ def likeness(one: str, other: str) -> Likeness:
         return "spelled"
     if ratio >= SURE and _differ_in_spelling(mine, others):
         return "spelled"
-    return "like" if ratio >= LIKE else "other"
+    return "like" if ratio >= LIKE or _is_name_of(one, other) or _is_name_of(other, one) else "other"
 
 
 def _is_half(whole: str, part: str) -> bool:
     """Tell whether letters are those of a half of a title, long enough to tell it from others."""
     return any(letters(half) == part and len(words(half)) > 1 for half in halves(whole) if half != whole)
+
+
+def _is_name_of(name: str, title: str) -> bool:
+    """Tell whether a coined word, such as `TinyNet`, is all that stands before the colon of a title."""
+    before, after = halves(title)
+    return bool(after) and COINED.fullmatch(name.strip()) is not None and letters(before) == letters(name)
 
 
 def _differ_in_spelling(mine: list[str], others: list[str]) -> bool:

@@ -18,6 +18,9 @@ from qkb.imports.citation import around, is_venue, tidy_venue, year_in
         ("2017 IEEE Symposium Workshops (ABCDW). IEEE, 2017.", "IEEE Symposium Workshops (ABCDW)", 2017),
         ("International Conference on Bits (ICB), 2018", "International Conference on Bits (ICB)", 2018),
         (", CVPR, 2023.", "CVPR", 2023),
+        (", Journal of Bits, 2023", "Journal of Bits", 2023),
+        (", Ada Lind, Bo Ruiz, 2023", "", 2023),
+        (", Ada Lind, Bo Ruiz 2023 ", "", 2023),
         ("(ICLR 2019, oral)", "ICLR", 2019),
         ("In Proceedings of Nets, 2015.", "Proceedings of Nets", 2015),
         ("", "", None),
@@ -74,3 +77,19 @@ def test_is_venue(text: str, holds: bool) -> None:
 
 def test_how_a_work_was_presented_is_no_venue() -> None:
     assert tidy_venue("ECCV (Oral)") == "ECCV"
+
+
+@pytest.mark.parametrize(
+    ("text", "venue"),
+    [
+        ("CVPR 2019, Long Beach", "CVPR"),
+        ("NeurIPS, Workshop on Bits", "NeurIPS, Workshop on Bits"),
+        ("Journal of Bits, Oslo", "Journal of Bits, Oslo"),
+        ("ICLR (Best)", "ICLR"),
+        ("ICMLs 2018", "ICML"),
+        ("ICLRw", "ICLRw"),
+        ("ABCDo", "ABCDo"),
+    ],
+)
+def test_what_stands_beside_a_venue(text: str, venue: str) -> None:
+    assert tidy_venue(text) == venue

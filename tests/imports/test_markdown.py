@@ -121,3 +121,52 @@ def test_cells_of_a_row_belong_to_its_work() -> None:
 @pytest.mark.parametrize("text", ["", "\n", "| a |\n|---|\n|", "- \n- ", "# \n", "<table><tr><td></table>"])
 def test_odd_files_have_no_rows(text: str) -> None:
     assert markdown.read(text).rows == []
+
+
+def test_points_of_a_sentence_are_no_works() -> None:
+    found = markdown.read(
+        "There are four kinds of methods for small nets:\n- quantization\n- nets by design (and by search)\n"
+        "- Low Rank\n\n## Papers\n- Plain Title of a Net\n"
+    )
+    assert [row.line for row in found.rows] == [7]
+    assert [skip.why for skip in found.skipped if skip.line in (2, 3, 4)] == ["a point of the text on line 1"] * 3
+
+
+def test_titles_below_a_sentence_are_works() -> None:
+    found = markdown.read(
+        "We read these papers this term:\n- Plain Title of a Net\n"
+        "- [small title](https://arxiv.org/abs/1901.00001)\n- a small title, CVPR 2019\n"
+    )
+    assert [row.work.title for row in found.rows if row.work] == [
+        "Plain Title of a Net",
+        "small title",
+        "a small title",
+    ]
+
+
+@pytest.mark.parametrize("heading", ["People (in order)", "Venues", "Videos", "Talks"])
+def test_sections_without_works(heading: str) -> None:
+    found = markdown.read(f"## {heading}\n- [Ada Lind](https://a.example/) @ University of Bits and Nets\n")
+    assert found.rows == []
+    assert found.skipped[-1].why == f"in the section {heading!r}, which is no list of works"
+
+
+def test_venues_of_a_year_are_a_section_of_works() -> None:
+    found = markdown.read("## 2019 Venues\n- Plain Title of a Net\n")
+    assert [row.work.title for row in found.rows if row.work] == ["Plain Title of a Net"]
+
+
+def test_one_name_before_the_year_is_an_author_where_all_rows_name_authors() -> None:
+    rows = [
+        f"- [Title Number {number} of Nets](https://a.example/{number}), Ada Lind, Bo Ruiz, 2019"
+        for number in range(10)
+    ]
+    one = "- [Last Title of Nets](https://a.example/last), Cy Ode, 2018"
+    work = markdown.read("\n".join([*rows, one])).rows[-1].work
+    assert work is not None
+    assert (work.authors, work.venue, work.year) == (("Cy Ode",), "", 2018)
+    journal = "- [Other Title of Nets](https://a.example/other), Journal of Bits, 2018"
+    for others in ([*rows[:5], one], [*rows, journal, one]):
+        work = markdown.read("\n".join(others)).rows[-1].work
+        assert work is not None
+        assert (work.authors, work.venue) == ((), "Cy Ode")

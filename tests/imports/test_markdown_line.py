@@ -54,6 +54,22 @@ CODE = "https://github.com/a/b"
             {"venue": "Journal of Bits", "year": 2018, "authors": ("A. Lind", "B. Ruiz"), "pages": "1-20"},
         ),
         (f"**2017-ICLR**-[Plain Title of a Net]({PAPER})", {"arxiv": "1901.00001", "venue": "ICLR", "year": 2017}),
+        (f"2018-ICLRo-[Plain Title of a Net]({PAPER})", {"arxiv": "1901.00001", "venue": "ICLR", "year": 2018}),
+        (f"2018-ICLRw-[Plain Title of a Net]({PAPER})", {"arxiv": "1901.00001", "venue": "ICLRw", "year": 2018}),
+        (
+            f"[Plain Title of a Net]({PAPER}), Ada Lind, Bo Ruiz and Cy Ode, 2019",
+            {"arxiv": "1901.00001", "year": 2019, "authors": ("Ada Lind", "Bo Ruiz", "Cy Ode")},
+        ),
+        (
+            f"[Plain Title of a Net]({PAPER}), [notes]({CODE}/blob/main/n.md), Ada Lind, Bo Ruiz,2019",
+            {"arxiv": "1901.00001", "year": 2019, "authors": ("Ada Lind", "Bo Ruiz")},
+        ),
+        (
+            f"[Plain Title of a Net]({PAPER}), [further-notes]({CODE}/blob/main/n.md), Ada Lind, Bo Ruiz, 2019",
+            {"arxiv": "1901.00001", "year": 2019, "authors": ("Ada Lind", "Bo Ruiz")},
+        ),
+        (f"[Plain Title of a Net]({PAPER}) | [2019/02]", {"arxiv": "1901.00001", "year": 2019}),
+        (f"[Plain Title of a Net]({PAPER}) [ICML '17, Bits Company]", {"arxiv": "1901.00001", "venue": "ICML", "year": 2017}),
         ("(NeurIPS 2020, oral) Plain Title of a Net", {"venue": "NeurIPS", "year": 2020}),
         (f"Plain Title of a Net (ICLR 2019) [[paper]({PAPER})]", {"arxiv": "1901.00001", "venue": "ICLR", "year": 2019}),
         (f"Plain Title of a Net, ICCV 2019, [Paper]({PAPER}), [Code]({CODE})",
@@ -119,3 +135,22 @@ def test_what_a_line_is() -> None:
     assert read_line(PAPER).works[0].arxiv == "1901.00001"
     assert not read_line("Plain words").evidence
     assert read_line(f"[paper]({PAPER})").evidence
+
+
+def test_a_short_title_before_authors() -> None:
+    work = read_line("[Dim Nets](https://a.example/dim.pdf), Ada Lind, Bo Ruiz, Cy Ode, 2014").works[0]
+    assert (work.title, work.authors, work.year) == ("Dim Nets", ("Ada Lind", "Bo Ruiz", "Cy Ode"), 2014)
+    assert work.pdf == "https://a.example/dim.pdf"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        (f"[“Net-Bits” Rules for Small Nets]({PAPER})", "“Net-Bits” Rules for Small Nets"),
+        (f"[“Rules for Small Nets”]({PAPER})", "Rules for Small Nets"),
+        (f'["Lossless" Nets of Bits]({PAPER})', '"Lossless" Nets of Bits'),
+        (f'[Rules for "Small Nets"]({PAPER})', 'Rules for "Small Nets"'),
+    ],
+)
+def test_quotation_marks_within_a_title(text: str, title: str) -> None:
+    assert read_line(text).works[0].title == title

@@ -20,6 +20,7 @@ from qkb.imports.people import by_commas, in_prose
         ("Zhihang Yuan and Lin Niu and Jiawei Liu", ("Zhihang Yuan", "Lin Niu", "Jiawei Liu"), False),
         ("Lind, A., Ruiz, B. C., & Ode, D.", ("A. Lind", "B. C. Ruiz", "D. Ode"), False),
         ("by Ada Lind", ("Ada Lind",), False),
+        ("Ada Lind1, Bo Ruiz2 & Cy Ode", ("Ada Lind", "Bo Ruiz", "Cy Ode"), False),
         ("Yuhang Li*, Mingzhu Shen†", ("Yuhang Li", "Mingzhu Shen"), False),
         ("Song Han et al", ("Song Han",), True),
         ("李明, 王伟", ("李明", "王伟"), False),

@@ -18,6 +18,8 @@ from qkb.imports.titles import likeness
         ("Training with Just One Bit", "Binarized Neural Networks: Training with Just One Bit", "part"),
         ("Loss-aware Binarization of Deep Networks", "Loss-aware Weight Quantization of Deep Networks", "other"),
         ("Quantization", "Quantization: A Survey", "other"),
+        ("TinyNet", "TinyNet: Distilling a Large Net", "like"),
+        ("TinyNet", "TinyNetwork: Distilling a Large Net", "other"),
         ("Ternary Weight Networks", "Trained Ternary Quantization", "other"),
         ("量子化", "量子化", "same"),
         ("", "", "same"),
