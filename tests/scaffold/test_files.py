@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,11 +62,13 @@ def test_a_method_fails_until_it_is_written(written: tuple[Path, Path]) -> None:
 def test_all_tests_fail_until_they_are_written(tmp_path: Path) -> None:
     folder = tmp_path / "reference_impls" / "binary"
     folder.mkdir(parents=True)
+    for package in (folder, folder.parent):  # ahead of an installed reference_impls
+        (package / "__init__.py").touch()
     (folder / "fab.py").write_text('UNWRITTEN = "write it"\n', encoding="utf-8")
     (tmp_path / "test_fab.py").write_text(files.test("binary", "fab"), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "test_fab.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "5 failed" in done.stdout, done.stdout + done.stderr
     assert "tests/reference_impls/binary/test_fab.py: walk all levels" in done.stdout
