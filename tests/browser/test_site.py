@@ -206,6 +206,8 @@ def test_on_a_phone_the_search_is_a_page(visit: Visit) -> None:
     visit.open("papers/bnn/", width=390)
     visit.click(".qkb-search-link")
     visit.until(lambda: visit.chrome.current_url.endswith("/search/"))
+    visit.until(lambda: visit.run("return document.readyState") == "complete")
+    assert visit.run("return document.title").startswith("Search")
 
 
 def test_colours_follow_the_system_and_then_the_reader(visit: Visit) -> None:
