@@ -170,6 +170,28 @@ def test_drafts_of_an_import_are_whole(checkout: LibraryMaker, start: Start, tmp
     assert files(folder) == new
 
 
+def test_what_new_begins_is_whole(checkout: LibraryMaker, start: Start) -> None:
+    asked = ("--title", "A Work of Its Own", "--author", "Ada Lind", "--year", "2021", "--venue", "FABJ", "--id", "own")
+    words = ("new", *asked, "--offline", "--family", "binary", "--quiet")
+    known = files(checkout.root)
+    assert code(start, *words) == 0
+    new = {name: content for name, content in files(checkout.root).items() if name not in known}
+    assert {Path(name).name for name in new} >= {"own.yaml", "own.py", "test_own.py"}
+
+    def before() -> None:
+        for name in new:
+            (checkout.root / name).unlink(missing_ok=True)
+
+    def check() -> None:
+        now = {name: content for name, content in files(checkout.root).items() if name not in known}
+        assert now.items() <= new.items()
+
+    assert killed_again_and_again(start, words, before, check)
+    before()
+    assert code(start, *words) == 0
+    assert {name: files(checkout.root)[name] for name in new} == new
+
+
 def test_an_accepted_result_is_whole(checkout: LibraryMaker) -> None:
     """Kills the writing itself: a whole `reproduce --accept` would spend its life importing torch."""
     target = checkout.root / "result.json"
