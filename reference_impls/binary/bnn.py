@@ -19,7 +19,7 @@ $$ m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad v \leftarrow \max(\beta_2 v, 
    \theta \leftarrow \theta - \mathrm{AP2}\big(\alpha / (1 - \beta_1^t)\big)\, m\, \mathrm{AP2}(1 / v) $$
 
 The first layer reads inputs of several bits plane by plane (Sec. 1.6): $s = \sum_n 2^{n-1} (x^n \cdot w^b)$.
-Names: `centred` $C$, `sign_slope` $1_{|x| \le 1}$. Section, equation and algorithm numbers: arXiv 1602.02830 v3.
+Names: `centred` $C$, `sign_slope` $1_{|x| \le 1}$. Read in summaries of arXiv 1602.02830 v3 and the authors' code.
 
 Differences from the paper
 

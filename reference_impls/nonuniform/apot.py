@@ -32,6 +32,8 @@ Differences from the paper
 3. (Sec. 4) Training starts from scratch; the released code starts each bit-width from the next higher one.
 4. (Sec. 4) Two quantized convolutions on 8x8 digits, Adam for 6 epochs. `alpha` starts at 3 for weights as in the
    authors' code, at 4 instead of 8 for activations, and learns ten times as fast as the weights, to get there.
+5. (Sec. 2) The full text was not read: formulas are those of the authors' code and of a review that goes section by
+   section, whose numbers are used.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ Differences from the paper
    log-uniform in [0.01, 1] and shifts uniform in [0, 1]; everything is then trained as usual.
 3. (Sec. 4.1, Appendix B) Convolutions are not padded: with padding, absorption and correction err at the border.
 4. (Sec. 4.2) The first layer is not corrected: without data the mean of its input is unknown.
+5. (Sec. 4) Read in detailed notes, the authors' later white paper and public code; of the text itself, in parts only.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Weights are odd integers $2q - n$ times a scale, and $(2q - n) \cdot a = 2\,(q \
 
 Differences from the paper
 
-1. (Sec. 2.3) The sign of a zero weight is +1; the paper leaves it open.
+1. (Sec. 2) Read in a restatement that quotes arXiv v3 and in the authors' code, not whole. The sign of 0 is +1.
 2. (Sec. 2.5) Gradient plus noise is clipped to [0, 1] as in the authors' code; it matters only at exact halves.
 3. (Sec. 2.7) Layers are not fused: activation, convolution, gradient quantizer, max-pooling, batch norm.
 4. (Sec. 3) 8x8 digits, two quantized convolutions and Adam for 6 epochs stand for SVHN and ImageNet.
