@@ -106,19 +106,28 @@ class Methods:
             raise CannotRunError(f"{name}: {error}") from error
 
 
-def record_of(source: Path) -> str | None:
-    """Return the id that a method's file names as its `RECORD`, without running the file."""
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+def constant_of(text: str, name: str) -> str | None:
+    """Return the text that a method's source gives to a name at its top level, without running it; None if none.
+
+    >>> constant_of('RECORD, SEEDS = "twn", range(20)', "RECORD")
+    'twn'
+    """
+    for node in ast.parse(text).body:
         if not isinstance(node, ast.Assign):
             continue
         target, value = node.targets[0], node.value
         pairs = [(target, value)]
         if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
             pairs = list(zip(target.elts, value.elts, strict=False))
-        for name, constant in pairs:
-            if isinstance(name, ast.Name) and name.id == "RECORD" and isinstance(constant, ast.Constant):
+        for key, constant in pairs:
+            if isinstance(key, ast.Name) and key.id == name and isinstance(constant, ast.Constant):
                 return str(constant.value)
     return None
+
+
+def record_of(source: Path) -> str | None:
+    """Return the id that a method's file names as its `RECORD`, without running the file."""
+    return constant_of(source.read_text(encoding="utf-8"), "RECORD")
 
 
 def orphans(methods: Methods, records: Mapping[str, Record], tests: Path | None) -> list[Fault]:

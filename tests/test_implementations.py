@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qkb.implementations import CannotRunError, Methods, orphans, record_of
+from qkb.implementations import CannotRunError, Methods, constant_of, orphans, record_of
 from qkb.paths import Place
 from qkb.records.load import load_all
 
@@ -133,3 +133,8 @@ def test_finding_implementations_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("text", "found"), [('BUDGET_BITS = "w1a1"', "w1a1"), ('OTHER = "w1a1"', None), ("", None)])
+def test_a_constant_is_read_by_its_name(text: str, found: str | None) -> None:
+    assert constant_of(text, "BUDGET_BITS") == found

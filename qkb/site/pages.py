@@ -5,6 +5,7 @@ Templates are safe by default: a value that is not `Markup` is escaped as Markdo
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from qkb.entry import Entry
 from qkb.formats import to_bibtex
-from qkb.site import claims, docstring, facts, lists, markdown, tables
+from qkb.site import claims, docstring, facts, families, lists, markdown, tables
 from qkb.site.metadata import front_matter
 from qkb.site.page import Page, venue_anchor, with_front_matter
 
@@ -82,7 +83,7 @@ class Renderer:
         }
         for by, folder in _FOLDERS:
             found |= self.grouped(by, folder)
-        found |= self.lists()
+        found |= self.lists() | self.family_pages()
         return found | {f"papers/{key}.md": self.paper(record) for key, record in self.survey.records.items()}
 
     def index(self) -> str:
@@ -122,7 +123,17 @@ class Renderer:
         wanted = [record for record in self.survey.newest_first if record.id not in self.survey.sources]
         meta = overview("Implementations", _NO_NAVIGATION)
         few = len(wanted) <= WHOLE_SURVEY
-        return self._render("implementations.md", meta, "implementations.md", wanted=wanted, few=few)
+        compared = families.families(self.survey).values()
+        return self._render("implementations.md", meta, "implementations.md", wanted=wanted, few=few, families=compared)
+
+    def family_pages(self) -> dict[str, str]:
+        """Return a page for each family whose methods can be compared under one budget."""
+        found = {}
+        for key, family in families.families(self.survey).items():
+            path = f"families/{key}.md"
+            meta = overview(family.title, _NO_SIDEBARS)
+            found[path] = self._render("family.md", meta, path, family=family, mean=statistics.fmean)
+        return found
 
     def vocabulary(self) -> str:
         """Return the page that explains tags, topics and venues."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from qkb.implementations import WANTED, Methods
+from qkb.implementations import WANTED, Methods, constant_of
 from qkb.records.faults import FaultsError
 from qkb.records.load import load_all
 
@@ -28,6 +28,16 @@ class Source:
 
     path: str
     text: str
+
+    @property
+    def family(self) -> str:
+        """The folder that the method stands in: `binary`, for instance."""
+        return self.path.split("/")[1]
+
+    @property
+    def budget_bits(self) -> str | None:
+        """Widths with which the method was trained under the shared budget, `w1a1` for instance; None if it was not."""
+        return constant_of(self.text, "BUDGET_BITS")
 
 
 @dataclass(frozen=True)

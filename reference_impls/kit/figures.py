@@ -7,7 +7,7 @@ for screen readers. Nothing here needs torch.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from reference_impls.kit.results import Curve, Result
@@ -67,29 +67,39 @@ def curve_svg(curve: Curve) -> str:
 
 
 def metrics_svg(result: Result, keys: Sequence[str], title: str) -> str:
-    """Return a dot plot: a row per metric with every seed as a dot and the mean as a bar.
+    """Return a dot plot of a result's metrics.
 
     Args:
         result: the measurements.
         keys: which metrics, in order; they share one axis, so they should share a unit.
         title: for screen readers.
     """
+    return dots_svg({key: result.metrics[key] for key in keys}, title)
+
+
+def dots_svg(rows: Mapping[str, Sequence[float]], title: str) -> str:
+    """Return a dot plot: a row per label with every seed as a dot and the mean as a bar.
+
+    Args:
+        rows: values by label, in order; they share one axis.
+        title: for screen readers.
+    """
     row, label_width, right = 22, 190, 520
-    values = [value for key in keys for value in result.metrics[key]]
+    values = [value for row_values in rows.values() for value in row_values]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     body = []
-    for index, key in enumerate(keys):
+    for index, (label, row_values) in enumerate(rows.items()):
         y = 14 + index * row
-        body.append(f'<text x="{label_width - 8}" y="{y + 4}" text-anchor="end">{escape(key)}</text>')
-        for value in result.metrics[key]:
+        body.append(f'<text x="{label_width - 8}" y="{y + 4}" text-anchor="end">{escape(label)}</text>')
+        for value in row_values:
             x = label_width + (value - low) / span * (right - label_width)
             body.append(f'<circle cx="{x:.1f}" cy="{y}" r="3.2" fill="{VALUE}" fill-opacity=".4"/>')
-        mean = statistics.fmean(result.metrics[key])
+        mean = statistics.fmean(row_values)
         x = label_width + (mean - low) / span * (right - label_width)
         body.append(f'<path d="M{x:.1f} {y - 8}V{y + 8}" stroke="{SLOPE}" stroke-width="2"/>')
         body.append(f'<text x="{right + 10}" y="{y + 4}">{_number(mean)}</text>')
-    height = 14 + len(keys) * row + 12
+    height = 14 + len(rows) * row + 12
     body.append(f'<text x="{label_width}" y="{height - 6}">{_number(low)}</text>')
     body.append(f'<text x="{right}" y="{height - 6}" text-anchor="end">{_number(high)}</text>')
     return _svg(580, height, title, body)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from reference_impls.kit.figures import comparable, curve_svg, metrics_svg, metrics_text, stack
+from reference_impls.kit.figures import comparable, curve_svg, dots_svg, metrics_svg, metrics_text, stack
 from reference_impls.kit.results import Curve, Outcome, Result
 
 CURVE = Curve("weights <1>", 1, (-1.0, 0.0, 1.0), (-2.0, 2.0, 2.0), (0.0, 1.0, 0.0))
@@ -68,3 +68,13 @@ def test_stack_puts_figures_below_each_other() -> None:
     root = ET.fromstring(svg)  # noqa: S314 (our own text)
     assert [child.get("y") for child in root[1:]] == ["0", "232"]
     assert root.get("width") == "580"
+
+
+def test_dots_have_any_label() -> None:
+    svg = dots_svg({"<b>": (1.0, 3.0), "two": (2.0,)}, "a & b")
+    assert svg.count("<circle") == 3
+    assert "&lt;b&gt;" in svg
+    assert "<title>a &amp; b</title>" in svg
+    assert 'cx="190.0"' in svg  # the least value stands at the left end
+    assert 'cx="520.0"' in svg
+    assert 'cx="355.0"' in svg  # and 2 in the middle
