@@ -49,7 +49,8 @@ def train(
         epochs: passes over the training images.
         batch: images a step; the last incomplete batch of an epoch is left out.
         lr: peak learning rate of the one-cycle schedule.
-        optimizer: makes another optimizer; the schedule then scales each of its groups from that group's `lr`.
+        optimizer: makes another optimizer; the schedule then scales each of its groups from that group's `lr` and, if
+            it has momentum at all, cycles that too.
         penalty: a term added to the cross-entropy, of the network.
         after_step: called as `after_step(network, step, steps)` once each update is done, steps counted from 1.
 
@@ -63,7 +64,7 @@ def train(
         per_epoch = len(split.train_x) // batch
         steps = epochs * per_epoch
         peaks = [float(group["lr"]) for group in stepper.param_groups]
-        has_momentum = any(key in stepper.defaults for key in ("momentum", "betas"))
+        has_momentum = bool(stepper.defaults.get("momentum") or stepper.defaults.get("betas"))
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             stepper, max_lr=peaks, total_steps=steps, cycle_momentum=has_momentum
         )

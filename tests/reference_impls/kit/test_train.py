@@ -81,6 +81,23 @@ def test_another_optimizer_is_used_and_scheduled() -> None:
     assert made[0].param_groups[0]["lr"] < 0.001  # the one-cycle schedule ends near zero
 
 
+@pytest.mark.parametrize(("momentum", "cycled"), [(0.0, False), (0.9, True)])
+def test_momentum_is_cycled_only_where_there_is_some(momentum: float, cycled: bool) -> None:
+    made: list[torch.optim.SGD] = []
+    seen: list[float] = []
+
+    def sgd(network: nn.Module) -> torch.optim.Optimizer:
+        made.append(torch.optim.SGD(network.parameters(), lr=0.1, momentum=momentum))
+        return made[-1]
+
+    def watch(_network: nn.Module, _step: int, _steps: int) -> None:
+        seen.append(made[-1].param_groups[0]["momentum"])
+
+    train(SmallMLP, 0, data=small(), epochs=1, optimizer=sgd, after_step=watch)
+    assert (len(set(seen)) > 1) == cycled
+    assert cycled or set(seen) == {0.0}
+
+
 def test_accuracy_counts_hits_and_leaves_the_mode_alone() -> None:
     class Fixed(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
