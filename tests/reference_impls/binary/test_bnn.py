@@ -16,7 +16,7 @@ from reference_impls.binary import bnn
 from reference_impls.kit.catalogue import result_path
 from reference_impls.kit.claims import Exact
 from reference_impls.kit.data import Split, digits
-from reference_impls.kit.models import QuantLinear, identity
+from reference_impls.kit.models import QuantConv2d, QuantLinear, identity
 from reference_impls.kit.quantizers import Quantizer, curve
 from reference_impls.kit.results import read
 from reference_impls.kit.train import accuracy, deterministic, train
@@ -338,8 +338,13 @@ def test_reproduce_measures_what_the_claims_name(monkeypatch: pytest.MonkeyPatch
     few = Split(data.train_x[:128], data.train_y[:128], data.test_x, data.test_y)
     seen: list[tuple[int, int, float]] = []
     trained: list[nn.Module] = []
+    shared: list[tuple[int, dict[str, Any], nn.Module]] = []
 
-    def on_few(**how: Any) -> nn.Module:
+    def on_few(*positional: Any, **how: Any) -> nn.Module:
+        if positional:  # the shared budget: the loop's own settings
+            build, seed = positional
+            shared.append((seed, how, train(build, seed, data=few, epochs=1, **how)))
+            return shared[-1][2]
         seen.append((how["seed"], how["epochs"], how["lr"]))
         trained.append(train(**how, data=few))
         return trained[-1]
@@ -348,6 +353,14 @@ def test_reproduce_measures_what_the_claims_name(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(bnn, "train", on_few)
     metrics = bnn.reproduce(4)
     assert seen == [(4, 2, 0.01)] * 7
+    ((seed, how, network),) = shared
+    assert (seed, how) == (4, {"after_step": bnn.clip_weights})
+    assert metrics["cnn_accuracy"] == accuracy(network)
+    parts = [part for part in network.modules() if isinstance(part, QuantConv2d)]
+    assert [part.quantizer for part in parts] == [bnn.binarize_weight] * 2
+    assert all(float(part.weight.detach().abs().max()) <= 1 for part in parts)
+    functions = [part.function for part in network.modules() if isinstance(part, bnn.Activation)]
+    assert functions == [bnn.binarize] * 2
     others = [claim.expected if isinstance(claim, Exact) else claim.baseline for claim in bnn.CLAIMS]
     assert {claim.metric for claim in bnn.CLAIMS} <= set(metrics)
     assert {name for name in others if isinstance(name, str)} <= set(metrics)

@@ -241,6 +241,8 @@ def test_reproduce_measures_what_the_claims_name(monkeypatch: pytest.MonkeyPatch
     named = {claim.metric for claim in xnor_net.CLAIMS} | {name for name in others if isinstance(name, str)}
     assert named <= set(metrics)
     assert set(xnor_net.variants()) <= set(metrics)
+    assert metrics["cnn_accuracy"] == metrics["xnor_net"]
+    assert metrics["cnn_full_precision"] == metrics["full_precision"]
     with deterministic(7):
         network = SmallCNN(xnor_net.xnor_block())
     kernels = network.blocks[0][0].weight.detach().reshape(16, 9)  # type: ignore[index]
