@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor, nn
 
 from reference_impls.kit.catalogue import result_path
+from reference_impls.kit.claims import Exact
 from reference_impls.kit.models import SmallCNN, conv_block, identity
 from reference_impls.kit.results import read
 from reference_impls.kit.ste import sign
+from reference_impls.kit.train import deterministic
 from reference_impls.relaxation import proxquant as pq
 from reference_impls.relaxation.proxquant import Method
 
@@ -232,24 +234,22 @@ def test_the_gap_is_the_worst_over_cases_of_both_signs_and_all_strengths() -> No
 
 def test_methods_are_those_of_the_metrics() -> None:
     theta = torch.tensor([-1.5, -0.2, 0.4])
-    assert {name: method.after_step(theta, 0.1).tolist() for name, method in pq.METHODS.items()} == {
+    assert {name: after_step(theta, 0.1).tolist() for name, (_, after_step, _) in pq.METHODS.items()} == {
         "proxquant": pytest.approx([-1.4, -0.3, 0.5]),
         "proxquant_ternary": pytest.approx(pq.prox_ternary(theta, 0.1).tolist()),
         "binaryconnect": pytest.approx([-1, -0.2, 0.4]),
         "without_prox": pytest.approx([-1.5, -0.2, 0.4]),
+        "projected_at_once": [-1, -1, 1],
     }
-    assert {name: method.final for name, method in pq.METHODS.items()} == {
+    assert {name: final for name, (_, _, final) in pq.METHODS.items()} == {
         "proxquant": sign,
         "proxquant_ternary": pq.ternary,
         "binaryconnect": sign,
         "without_prox": sign,
+        "projected_at_once": sign,
     }
-    assert [name for name, method in pq.METHODS.items() if method.forward is identity] == [
-        "proxquant",
-        "proxquant_ternary",
-        "without_prox",
-    ]
-    assert pq.METHODS["binaryconnect"].forward is pq.straight_sign
+    assert [name for name, (forward, _, _) in pq.METHODS.items() if forward is not identity] == ["binaryconnect"]
+    assert pq.METHODS["binaryconnect"][0] is pq.straight_sign
 
 
 def test_the_weights_of_the_two_blocks_alone_are_quantized() -> None:
@@ -260,20 +260,34 @@ def test_the_weights_of_the_two_blocks_alone_are_quantized() -> None:
     assert not pq.weights(net).requires_grad
 
 
+def test_gaps_are_distances_from_quantized_values_a_layer_at_a_time() -> None:
+    net = SmallCNN(conv_block(), 4)
+    expected = [(conv.weight - pq.ternary(conv.weight)).abs().flatten() for conv in pq.convs(net)]
+    assert torch.equal(pq.gaps(net, pq.ternary), torch.cat(expected))
+    assert not pq.gaps(net, sign).requires_grad
+    torch.testing.assert_close(pq.gaps(net, sign), pq.binary_regularizer(pq.weights(net)))
+
+
 def test_fine_tuning_pulls_by_the_step_size_and_freezes_after_two_thirds(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    trained = SmallCNN(conv_block(), 4)
+    trained = SmallCNN(conv_block(), 4).eval()
     start = pq.weights(trained).clone()
     pulls: list[float] = []
+    measured: list[Tensor] = []
 
     def pull(theta: Tensor, strength: float) -> Tensor:
         assert not theta.requires_grad
         pulls.append(strength)
-        return torch.full_like(theta, float(len(pulls)))
+        value = len(pulls) if len(pulls) <= 36 else -len(pulls)  # all signs are turned round half way to the freeze
+        return torch.full_like(theta, float(value))
+
+    def watched(net: nn.Module) -> float:
+        measured.append(pq.weights(net))
+        return 10.0 * len(measured)
 
     monkeypatch.setattr(pq, "EPOCHS", 3)
-    method = Method(pq.straight_sign, pull, lambda theta: 100 * theta)
-    net, earlier, last = pq.finetune(trained, method, 0)
+    monkeypatch.setattr(pq, "accuracy", watched)
+    net, path = pq.finetune(trained, (pq.straight_sign, pull, lambda theta: 100 * theta), 0)
     assert len(pulls) == 2 * 36  # 54 steps, two layers
     assert pulls[0::2] == pulls[1::2]
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -283,12 +297,22 @@ def test_fine_tuning_pulls_by_the_step_size_and_freezes_after_two_thirds(monkeyp
         schedule.optimizer.step()
         schedule.step()
         assert strength == pytest.approx(schedule.get_last_lr()[0] * pq.RATE * step)
-    assert torch.unique(earlier).tolist() == [35, 36], "an epoch of 18 steps before the freeze"
-    assert torch.unique(last).tolist() == [71, 72], "before rounding"
-    assert torch.unique(pq.weights(net)).tolist() == [7100, 7200], "rounded, and untouched since"
+    assert sorted(set(measured[0].tolist())) == [-72, -71], "before rounding"
+    assert sorted(set(measured[1].tolist())) == [-7200, -7100], "after rounding"
+    assert sorted(set(pq.weights(net).tolist())) == [-7200, -7100], "rounded, and untouched since"
+    assert (path["unrounded"], path["rounded"], path["largest"]) == (10, 20, 99 * 72)
+    turned = 100 * float((start < 0).double().mean())
+    assert [path[f"changed_{at}"] for at in (25, 50, 75, 100)] == pytest.approx(
+        [turned, turned, 100 - turned, 100 - turned]
+    )
+    assert [path[f"flips_{at}"] for at in (25, 50, 75, 100)] == pytest.approx([turned, 0, 100, 0])
+    means = [99 * (first * 144 + (first + 1) * 288) / 432 for first in (17, 35, 53, 71)]
+    assert [path[f"distance_{at}"] for at in (25, 50, 75, 100)] == pytest.approx(means)
+    assert len(path) == 4 * 3 + 3
     assert all(conv.quantizer is pq.straight_sign and not conv.weight.requires_grad for conv in pq.convs(net))
     assert torch.equal(pq.weights(trained), start), "the given network stays as it was"
     assert all(conv.quantizer is identity and conv.weight.requires_grad for conv in pq.convs(trained))
+    assert not trained.training
 
 
 def test_the_pull_adds_up_to_that_of_the_paper() -> None:
@@ -306,13 +330,14 @@ def test_the_pull_adds_up_to_that_of_the_paper() -> None:
 
 def test_fine_tuning_starts_from_the_trained_network_and_trains_it(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    trained = SmallCNN(conv_block(), 4)
+    trained = SmallCNN(conv_block(), 4).eval()
     built: list[nn.Module] = []
 
     def fake(build: object, seed: int, **options: object) -> nn.Module:
         assert callable(build)
         net = build()
         assert isinstance(net, nn.Module)
+        assert net.training
         built.append(net)
         assert (seed, options["epochs"]) == (9, pq.EPOCHS)
         make, after = options["optimizer"], options["after_step"]
@@ -321,42 +346,45 @@ def test_fine_tuning_starts_from_the_trained_network_and_trains_it(monkeypatch: 
         optimizer = make(net)
         assert isinstance(optimizer, torch.optim.Adam)
         assert optimizer.defaults["lr"] == pq.LR
-        assert len(optimizer.param_groups[0]["params"]) == len(list(net.parameters()))
+        ours = {id(parameter) for parameter in net.parameters()}
+        assert {id(parameter) for parameter in optimizer.param_groups[0]["params"]} == ours
         for step in range(1, 145):
             after(net, step, 144)
         return net
 
     monkeypatch.setattr(pq, "train", fake)
-    net, _, _ = pq.finetune(trained, pq.METHODS["proxquant"], 9)
+    with deterministic(0):
+        net, path = pq.finetune(trained, pq.METHODS["proxquant"], 9)
     assert net is built[0]
     assert net is not trained
     assert torch.equal(pq.weights(net), sign(pq.weights(trained)))
+    assert (path["changed_100"], path["largest"]) == (0, 0)
+    start = float(pq.binary_regularizer(pq.weights(trained)).mean())
+    pulled = start - pq.LR * pq.RATE * sum(range(1, 25))
+    assert path["distance_25"] == pytest.approx(pulled, abs=1e-6), "all weights move to their signs at the same speed"
 
 
 def test_reproduce_names_what_it_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    start, early, late = double(1, 1, 1, 1), double(-1, 1, 1, 1), double(-1, -0.5, 1, 1)
     calls: list[tuple[object, int]] = []
+    starts: list[Tensor] = []
 
     def fake_train(build: object, seed: int, epochs: int) -> nn.Module:
         assert callable(build)
-        net = build()
+        with deterministic(77):
+            net = build()
         assert isinstance(net, SmallCNN)
         assert sum(len(conv.weight) for conv in pq.convs(net)) == 4 + 8
         calls.append(("train", seed))
         assert epochs == pq.EPOCHS
         return net
 
-    def fake_finetune(trained: nn.Module, method: Method, seed: int) -> tuple[nn.Module, Tensor, Tensor]:
-        assert isinstance(trained, SmallCNN)
+    def fake_finetune(start: nn.Module, method: Method, seed: int) -> tuple[nn.Module, dict[str, float]]:
         calls.append((method, seed))
-        return nn.Identity(), early, late
+        starts.append(pq.weights(start))
+        return nn.Identity(), {"changed_25": float(len(starts))}
 
     def fake_accuracy(net: nn.Module) -> float:
         return {SmallCNN: 90.0, nn.Identity: 80.0}[type(net)]
-
-    def fake_weights(net: nn.Module) -> Tensor:
-        assert isinstance(net, SmallCNN)
-        return start
 
     def fake_toy(start: float, side: float, *, lazy: bool) -> float:
         assert -1 <= start <= 1
@@ -378,21 +406,33 @@ def test_reproduce_names_what_it_measures(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(pq, "train", fake_train)
     monkeypatch.setattr(pq, "finetune", fake_finetune)
     monkeypatch.setattr(pq, "accuracy", fake_accuracy)
-    monkeypatch.setattr(pq, "weights", fake_weights)
     monkeypatch.setattr(pq, "solve_toy", fake_toy)
     monkeypatch.setattr(pq, "last_move", fake_move)
     monkeypatch.setattr(pq, "prox_gap", fake_gap)
     metrics = pq.reproduce(5)
-    assert calls == [("train", 5), *((method, 5) for method in pq.METHODS.values())]
-    assert metrics["full_precision"] == 90.0
-    for name in pq.METHODS:
+    assert calls == [("train", 5), (pq.METHODS["proxquant"], 5), *((method, 5) for method in pq.METHODS.values())]
+    with deterministic(5):
+        fresh = pq.weights(SmallCNN(conv_block(), 4))
+    assert torch.equal(starts[0], fresh), "the shared budget starts from random weights"
+    with deterministic(77):
+        trained = pq.weights(SmallCNN(conv_block(), 4))
+    assert all(torch.equal(start, trained) for start in starts[1:])
+    assert (metrics["full_precision"], metrics["cnn_accuracy"]) == (90, 80)
+    for count, name in enumerate(pq.METHODS, 2):
         assert metrics[name] == 80.0
-        assert metrics[f"changed_{name}"] == 50.0
-        assert metrics[f"late_{name}"] == 25.0
-        assert metrics[f"distance_{name}"] == 0.5
+        assert metrics[f"changed_25_{name}"] == count
     assert (metrics["toy_missed_binaryconnect"], metrics["toy_missed_proxquant"]) == (1, 0)
     assert (metrics["lazy_last_move"], metrics["prox_last_move"], metrics["prox_gap"]) == (7.0, 3.0, 0.2)
-    assert len(metrics) == 1 + 4 * 4 + 5
+    assert len(metrics) == 2 + 2 * 5 + 5
+
+
+def test_claims_name_what_is_measured() -> None:
+    accepted = read(result_path(pq.RECORD)).metrics
+    for claim in pq.CLAIMS:
+        assert claim.metric in accepted
+        other = claim.expected if isinstance(claim, Exact) else claim.baseline
+        assert not isinstance(other, str) or other in accepted
+    assert (range(10), "w1afp") == (pq.SEEDS, pq.BUDGET_BITS)
 
 
 def test_the_small_examples_start_anew_for_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,9 +443,8 @@ def test_the_small_examples_start_anew_for_each_seed(monkeypatch: pytest.MonkeyP
         return float(lazy)
 
     monkeypatch.setattr(pq, "train", lambda *_, **_options: nn.Identity())
-    monkeypatch.setattr(pq, "finetune", lambda _net, _method, _seed: (nn.Identity(), double(1), double(1)))
+    monkeypatch.setattr(pq, "finetune", lambda _net, _method, _seed: (nn.Identity(), {}))
     monkeypatch.setattr(pq, "accuracy", lambda _net: 0.0)
-    monkeypatch.setattr(pq, "weights", lambda _net: double(1))
     monkeypatch.setattr(pq, "prox_gap", lambda *_: 0.0)
     monkeypatch.setattr(pq, "last_move", fake_move)
     for seed in [0, *range(60)]:
