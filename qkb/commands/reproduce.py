@@ -3,12 +3,17 @@
 Exit code 1 when a number or a verdict drifts from the accepted result, or when a record, implementation, test or
 result has lost its counterpart. A verdict that is unwelcome but the same as before is no drift.
 
+With --target fpga every method with integers is trained in two toy networks, lowered, simulated and synthesised. Then
+it is drift if a single image or cycle differs between torch, the integer model and the simulated hardware.
+
 Examples:
   qkb reproduce
   qkb reproduce xnor-net twn --jobs 2
   qkb reproduce --shard 1/4
   qkb reproduce pact --accept
   qkb reproduce --dask tcp://127.0.0.1:8786
+  qkb reproduce --target fpga
+  qkb reproduce bnn twn --target fpga --network mlp --route --accept
 """
 
 from __future__ import annotations
@@ -29,10 +34,11 @@ from qkb.paths import locate
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from qkb.paths import Place
     from qkb.records.faults import Fault
+    from qkb.records.model import Record
     from reference_impls.kit.results import Result
 
 
@@ -58,6 +64,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=["text", "json"], default="text", help="how to print (default: text)")
     parser.add_argument("--root", metavar="DIR", help="the library to use (default: found from the current folder)")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    parser.add_argument("--target", choices=["cpu", "fpga"], default="cpu", help="what to reproduce (default: cpu)")
+    fpga = parser.add_argument_group("with --target fpga")
+    fpga.add_argument("--network", choices=["mlp", "cnn"], help="one of the toy networks (default: both)")
+    fpga.add_argument("--route", action="store_true", help="place and route as well, with three seeds")
 
 
 def shard(ids: Sequence[str], text: str | None) -> list[str]:
@@ -119,6 +129,34 @@ def compare(record_id: str, methods: Methods, measured: Result, seconds: float) 
     return Row(record_id, *counts, tuple(found), seconds)
 
 
+def load_records(place: Place) -> Mapping[str, Record]:
+    """Return all records by id."""
+    from qkb.records.load import load_all  # noqa: PLC0415 (pydantic is loaded only when it is needed)
+
+    return load_all(place).records
+
+
+def chosen_of(place: Place, ids: Iterable[str]) -> tuple[Methods, dict[str, str], list[str]]:
+    """Return the implementations, the name of each by record, and the records asked for (all when none are).
+
+    Raises:
+        UsageError: for ids without implementation.
+        CannotRunError: if a method's file is missing.
+    """
+    records = load_records(place)
+    methods = Methods.of(place)
+    able = {record.id: record.implementation for record in records.values() if record.implementation != WANTED}
+    chosen = list(dict.fromkeys(ids)) or sorted(able)
+    for record_id in chosen:
+        if record_id not in able:
+            reason = "has no implementation yet" if record_id in records else "is no record; see qkb list records"
+            raise UsageError(f"{record_id} {reason}")
+    missing = [name for name in sorted({able[i] for i in chosen}) if not methods.source(name).is_file()]
+    if missing:
+        raise CannotRunError(f"there is no file {methods.source(missing[0])}")
+    return methods, able, chosen
+
+
 def run(
     place: Place,
     ids: Iterable[str] = (),
@@ -147,21 +185,9 @@ def run(
         UsageError: for ids without implementation, a bad shard or jobs.
         CannotRunError: if a method cannot be imported.
     """
-    from qkb.records.load import load_all  # noqa: PLC0415 (pydantic is loaded only when it is needed)
-
-    records = load_all(place).records
-    methods = Methods.of(place)
+    methods, able, chosen = chosen_of(place, ids)
     from reference_impls.kit.results import from_json, write  # noqa: PLC0415 (found only now)
 
-    able = {record.id: record.implementation for record in records.values() if record.implementation != WANTED}
-    chosen = list(dict.fromkeys(ids)) or sorted(able)
-    for record_id in chosen:
-        if record_id not in able:
-            reason = "has no implementation yet" if record_id in records else "is no record; see qkb list records"
-            raise UsageError(f"{record_id} {reason}")
-    missing = [name for name in sorted({able[i] for i in chosen}) if not methods.source(name).is_file()]
-    if missing:
-        raise CannotRunError(f"there is no file {methods.source(missing[0])}")
     chosen = shard(chosen, part)
     rows: dict[str, Row] = {}
     with executor(jobs or cpu_count() or 1, dask) as pool:
@@ -179,6 +205,7 @@ def run(
                 state = "drift" if rows[record_id].drift else "ok"
                 print(f"[{done}/{len(chosen)}] {record_id}: {state}, {seconds:.1f} s", file=sys.stderr, flush=True)
     tests = methods.home.parent / "tests" / "reference_impls"
+    records = {} if ids else load_records(place)
     lost = [] if ids else orphans(methods, records, tests if tests.is_dir() else None)
     return [rows[record_id] for record_id in chosen], lost
 
@@ -196,6 +223,14 @@ def text_table(rows: Sequence[Row]) -> str:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
+    if args.target == "fpga":
+        if args.dask:
+            raise UsageError("--dask is for --target cpu: a cluster's workers have no simulators")
+        from qkb.commands import reproduce_fpga  # noqa: PLC0415
+
+        return reproduce_fpga.main(args)
+    if args.network or args.route:
+        raise UsageError("--network and --route are for the hardware: add --target fpga")
     try:
         rows, lost = run(
             locate(args.root),

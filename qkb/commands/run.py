@@ -5,11 +5,18 @@ error); then come the claims with their computed verdicts, a figure and the metr
 accepted result. Exit codes: 0 measured, 1 the method cannot be run, 2 wrong usage. A claim that does not reproduce
 is a finding, not a failure.
 
+With --target fpga a toy network is trained with the method's quantizers, becomes a pipeline of integer units, and is
+simulated clock by clock on the test images; then it is synthesised, placed and routed for an ECP5. Printed are the
+accuracy of torch, of the integer model and of the hardware (equal on every image, or the exit code is 1), cycles per
+image beside those of the model, latency, cells and clock. Without a C++ compiler Amaranth's own simulator does it.
+
 Examples:
   qkb run xnor-net
   qkb run xnor-net --seed 0 --seed 1
   qkb run twn --json
   qkb run pact --figure pact.svg
+  qkb run bnn --target fpga
+  qkb run twn --target fpga --network cnn --pe 8 --simd 4 --verilog build/twn --vcd build/twn/twn.vcd
 """
 
 from __future__ import annotations
@@ -38,6 +45,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figure", metavar="FILE", help="write the figure of the metrics and curves as SVG")
     parser.add_argument("--root", metavar="DIR", help="the library to use (default: found from the current folder)")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    parser.add_argument("--target", choices=["cpu", "fpga"], default="cpu", help="where to run it (default: cpu)")
+    fpga = parser.add_argument_group("with --target fpga")
+    fpga.add_argument("--network", choices=["mlp", "cnn"], help="the toy network (default: mlp)")
+    fpga.add_argument("--interval", type=int, metavar="N", help="cycles an image may take (default: 128, cnn 324)")
+    fpga.add_argument("--pe", type=int, metavar="N", help="output lanes of the hidden layer, in place of what follows")
+    fpga.add_argument("--simd", type=int, metavar="N", help="input lanes of the hidden layer, likewise")
+    fpga.add_argument(
+        "--backend", choices=["verilator", "pysim"], help="the simulator (default: verilator, if it is there)"
+    )
+    fpga.add_argument("--images", type=int, metavar="N", help="test images to simulate (default: all)")
+    fpga.add_argument("--no-route", action="store_true", help="count cells, but do not place and route")
+    fpga.add_argument("--verilog", metavar="DIR", help="write the design's Verilog into this folder")
+    fpga.add_argument("--vcd", metavar="FILE", help="write the waveform of two images")
 
 
 def find_record(place: Place, record_id: str) -> Record:
@@ -103,8 +123,18 @@ def _write(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+FPGA_ONLY = ("network", "interval", "pe", "simd", "backend", "images", "no_route", "verilog", "vcd")
+
+
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
+    if args.target == "fpga":
+        from qkb.commands import run_fpga  # noqa: PLC0415
+
+        return run_fpga.main(args)
+    for name in FPGA_ONLY:
+        if getattr(args, name) is not None and getattr(args, name) is not False:
+            raise UsageError(f"--{name.replace('_', '-')} is for the hardware: add --target fpga")
     place = locate(args.root)
     try:
         result = run(args.id, place=place, seeds=args.seed, progress=not args.quiet)
