@@ -18,9 +18,10 @@ site: $(CORE)  ## Check all records and build the tables and the searchable site
 	$(BIN)/qkb validate
 	$(BIN)/qkb build
 
-test: $(ALL)  ## Run all tests, then reproduce every toy result
+test: $(ALL)  ## Run all tests, then reproduce every toy result, on the CPU and as simulated hardware
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/qkb reproduce
+	$(BIN)/qkb reproduce --target fpga
 
 check: $(ALL)  ## What a pull request must pass besides the tests: style, types, records, generated files
 	$(BIN)/ruff check .
@@ -58,5 +59,5 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(ALL): pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[impls,dev]'
+	$(INSTALL) --editable '.[impls,fpga,dev]'
 	@touch $(CORE) $@

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from qkb.site import facts
 from qkb.site.markdown import table, text
 from reference_impls.kit.figures import dots_svg
-from reference_impls.kit.results import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ METRIC = "cnn_accuracy"
 BASELINE = "cnn_full_precision"
 FULL_PRECISION = "full precision"
 ONE_BIT = re.compile(r"w1a")
+WIDTHS = re.compile(r"[wa](fp|[\d.]+)")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Member:
     def mean(self) -> float:
         """Mean accuracy over seeds, in percent."""
         return self.result.mean(METRIC)
+
+    @property
+    def place(self) -> tuple[tuple[float, ...], float]:
+        """Where it stands among others: fewer bits of weights, then of activations first, then the best."""
+        return tuple(32.0 if width == "fp" else float(width) for width in WIDTHS.findall(self.bits)), -self.mean
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Family:
                 page.paper(member.record.id),
                 member.record.year,
                 text(member.bits),
-                shown(round(member.mean, 1)),
+                f"{member.mean:.1f}",
                 f"{member.result.spread(METRIC):.1f}",
                 len(member.result.seeds),
                 facts.verdict_badges(member.result),
@@ -116,9 +121,7 @@ def families(survey: Survey) -> Mapping[str, Family]:
     measured = [result.metrics[BASELINE] for result in survey.results.values() if BASELINE in result.metrics]
     baseline = measured[0] if measured else ()
     return {
-        key: Family(
-            key, tuple(sorted(members, key=lambda m: (m.bits, -m.mean))), tuple(others.get(key, ())), tuple(baseline)
-        )
+        key: Family(key, tuple(sorted(members, key=lambda m: m.place)), tuple(others.get(key, ())), tuple(baseline))
         for key, members in sorted(by_key.items())
         if len(members) > 1
     }

@@ -47,6 +47,16 @@ def test_one_bit_weights_of_other_folders_are_binary_too(survey: Survey) -> None
     assert {m.record.id for m in found["relaxation"].members} == {SCALED, WIDE}
 
 
+def test_bits_are_compared_as_numbers(survey: Survey) -> None:
+    methods = {
+        TINY: ("uniform", "w1.4a1", 99.0),
+        SCALED: ("uniform", "w12a1", 80.0),
+        WIDE: ("uniform", "w1.4afp", 90.0),
+    }
+    family = families(made(survey, methods))["uniform"]
+    assert [m.bits for m in family.members] == ["w1.4a1", "w1.4afp", "w12a1"]
+
+
 def test_fractional_bits_are_not_one_bit(survey: Survey) -> None:
     methods = {TINY: ("uniform", "w1.4a1", 80.0), SCALED: ("uniform", "w12a1", 85.0)}
     assert set(families(made(survey, methods))) == {"uniform"}
