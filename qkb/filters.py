@@ -208,6 +208,13 @@ def _one_of(what: str, column: str, known: tuple[str, ...]) -> Callable[[Index, 
     return condition
 
 
+def _has(index: Index, value: Any) -> Sql:
+    if value == "fpga":
+        return "r.id IN (SELECT id FROM hardware)", []
+    labelled = "r.key IN (SELECT key FROM labels WHERE what = 'has' AND value = ?)"
+    return _one_of("has", labelled, HAS)(index, value)
+
+
 def _year(_: Index, value: Any) -> Sql:
     if isinstance(value, range) and value.step == 1:
         return "r.year BETWEEN ? AND ?", [value.start, value.stop - 1]
@@ -264,7 +271,7 @@ _CONDITIONS: dict[str, Callable[[Index, Any], Sql]] = {
     "bits": _bits,
     "text": _text,
     "kind": _one_of("kind", "r.kind = ?", KINDS),
-    "has": _one_of("has", "r.key IN (SELECT key FROM labels WHERE what = 'has' AND value = ?)", HAS),
+    "has": _has,
     "id": _id,
 }
 FILTERS = tuple(_CONDITIONS)

@@ -159,10 +159,23 @@ def orphans(methods: Methods, records: Mapping[str, Record], tests: Path | None)
             found.append(Fault(file, 1, "", f"has no test; write tests/reference_impls/{family}/test_{module}.py"))
         if named is not None and not methods.result_path(named).is_file():
             found.append(Fault(file, 1, "", f"has no accepted result; run qkb reproduce {named} --accept"))
-    results = sorted(methods.home.glob("results/*.json"))
-    for path in results:
+    for path in sorted(methods.home.glob("results/*.json")):
         found += _result_faults(path, methods, records)
+    for path in sorted(methods.home.glob("results/fpga/*/*.json")):
+        found += _hardware_faults(path, methods, records)
     return found
+
+
+def _hardware_faults(path: Path, methods: Methods, records: Mapping[str, Record]) -> Iterable[Fault]:
+    file = f"reference_impls/{path.relative_to(methods.home).as_posix()}"
+    record = records.get(path.stem)
+    if record is None or record.implementation == WANTED:
+        yield Fault(file, 1, "", f"no record {path.stem!r} has an implementation; delete the file or name it there")
+        return
+    try:
+        importlib.import_module("reference_impls.fpga.results").read(path)
+    except ValueError as error:
+        yield Fault(file, 1, "", str(error))
 
 
 def _result_faults(path: Path, methods: Methods, records: Mapping[str, Record]) -> Iterable[Fault]:

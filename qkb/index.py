@@ -1,15 +1,15 @@
 """The index: an SQLite file with everything a query needs, so that no YAML is read that has not changed.
 
 Every time it is opened, every file of the library is looked up: its times, size and inode must be those that the index
-was made from, name by name. Only then is the index believed. Otherwise `qkb.indexing` reads what changed and puts a
-new index in the old one's place in one step; a file of the index is never changed. So a reader sees the old answer or
-the new one, however many processes run, and needs no lock.
+was made from, name by name; so must the ids that have accepted hardware results. Only then is the index believed.
+Otherwise `qkb.indexing` reads what changed and puts a new index in the old one's place in one step; a file of the
+index is never changed. So a reader sees the old answer or the new one, however many processes run, and needs no lock.
 
 This module lies on the path of every query and imports only what Python has at hand at once; `qkb.indexing`,
 which needs YAML and pydantic, is imported where something changed.
 """
 # os.path in place of pathlib: importing pathlib would cost every query 4 ms.
-# ruff: noqa: PTH100, PTH116, PTH118, PTH120, PTH208
+# ruff: noqa: PTH100, PTH112, PTH116, PTH118, PTH120, PTH208
 
 from __future__ import annotations
 
@@ -29,12 +29,18 @@ if TYPE_CHECKING:
 
     # For each folder: its path below papers/, the names of its YAML files, and four numbers per name.
     Scan = list[tuple[str, list[str], list[int]]]
+    # A scan, the ids that have hardware results, and the time at which the look began, in nanoseconds.
+    Look = tuple[Scan, list[str], int]
     Notify = Callable[[str], None]
 
 FILE = "index.sqlite"
-FORMAT = 1  # one more whenever the tables change
+FORMAT = 2  # one more whenever the tables change
 # The code that decides what stands in an index; somebody who edits it must not be answered from an old one.
-_MAKERS = ("indexing.py", "entry.py", "text.py", "records/model.py", "records/load.py", "records/yaml_lines.py")
+_MAKERS = (
+    "indexing.py", "index_rows.py", "entry.py", "text.py",
+    "records/model.py", "records/load.py", "records/yaml_lines.py",
+)  # fmt: skip
+_HARDWARE = ("mlp", "cnn")  # folders of accepted hardware results
 _BY_HANDLE = os.listdir in os.supports_fd and os.stat in os.supports_dir_fd
 
 
@@ -77,15 +83,30 @@ def scan(papers: str) -> Scan:
     return [found for folder in folders if (found := _scan_folder(papers, folder)) is not None]
 
 
-def look(place: Place) -> tuple[Scan, int]:
-    """Return a scan of a library, and the time at which it began, in nanoseconds."""
+def hardware(place: Place) -> list[str]:
+    """Return the ids that have accepted hardware results: a file each, of the checkout or else of the installation."""
+    own = os.path.join(place, "reference_impls")
+    if place.bundled or not os.path.isdir(os.path.join(own, "kit")):
+        own = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "reference_impls")
+    found: set[str] = set()
+    for network in _HARDWARE:
+        try:
+            names = os.listdir(os.path.join(own, "results", "fpga", network))
+        except OSError:
+            continue
+        found.update([name[:-5] for name in names if name.isascii() and name.endswith(".json")])
+    return sorted(found)
+
+
+def look(place: Place) -> Look:
+    """Return what the index must agree with."""
     started = time.time_ns()
-    return scan(os.path.join(place, "papers")), started
+    return scan(os.path.join(place, "papers")), hardware(place), started
 
 
-def state_of(scanned: Scan) -> bytes:
-    """Return a scan as bytes: equal bytes, unchanged files."""
-    return marshal.dumps(scanned, 2)  # up to version 2 the bytes depend on nothing but the values
+def state_of(scanned: Scan, measured: list[str]) -> bytes:
+    """Return a scan and the ids with hardware results as bytes: equal bytes, unchanged files."""
+    return marshal.dumps((scanned, measured), 2)  # up to version 2 the bytes depend on nothing but the values
 
 
 def made_by() -> str:
@@ -135,7 +156,7 @@ def candidates(place: Place) -> Iterator[str]:
 
 def _open(place: Place, notify: Notify | None) -> tuple[sqlite3.Connection, int]:
     seen = look(place)
-    state = state_of(seen[0])
+    state = state_of(seen[0], seen[1])
     maker = made_by()
     for path in candidates(place):
         found = read(path, maker, state)

@@ -32,6 +32,7 @@ CREATE TABLE contents (key INTEGER PRIMARY KEY, data TEXT NOT NULL);
 CREATE TABLE labels (
     what TEXT NOT NULL, value TEXT NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (what, value, key)
 ) WITHOUT ROWID;
+CREATE TABLE hardware (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE terms (
     what TEXT NOT NULL, id TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
     PRIMARY KEY (what, id)
@@ -135,7 +136,6 @@ def _labels(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     has = {
         "code": bool(data["code"]),
         "official-code": any(code["official"] for code in data["code"]),
-        "fpga": "fpga" in data["topics"],
         "implementation": data["implementation"] != "wanted",
         "claims": bool(data["claims"]),
         "arxiv": "arxiv" in links,

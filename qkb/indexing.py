@@ -52,7 +52,7 @@ class File(NamedTuple):
 def refresh(
     place: Place,
     notify: index.Notify | None = None,
-    seen: tuple[index.Scan, int] | None = None,
+    seen: index.Look | None = None,
     *,
     from_nothing: bool = False,
 ) -> tuple[sqlite3.Connection, int]:
@@ -61,7 +61,7 @@ def refresh(
     Args:
         place: the library.
         notify: called with a sentence where the user has to wait, or where no file can be written.
-        seen: a scan of the files and the time at which it began; an old one does no harm, it is compared again.
+        seen: what `index.look` found; an old one does no harm, it is compared again.
         from_nothing: believe no old index; read every file.
     """
     folder = place.cache_folder()
@@ -84,19 +84,21 @@ def refresh(
 class _Refresh:
     """One refresh: what is on disk now, and its comparison with what an index holds."""
 
-    def __init__(self, place: Place, notify: index.Notify | None, seen: tuple[index.Scan, int] | None) -> None:
+    def __init__(self, place: Place, notify: index.Notify | None, seen: index.Look | None) -> None:
         self.place = place
         self.papers = place.papers
         self.notify = notify
-        self.scanned, self.started = seen or index.look(place)
+        self.scanned, self.measured, self.started = seen or index.look(place)
         self.files = {path: numbers for path, numbers in _flat(self.scanned) if self._is_there(path, numbers)}
         self.known: dict[str, File] = {}
+        self.known_measured: list[str] = []
 
     def on_disk(self, target: Path, old: Path | None) -> tuple[sqlite3.Connection, int]:
         """Make the index beside the old one and put it in its place; do nothing where they would be equal."""
         self._recall(old)
         now = self._look()
-        if old == target and now == {path: (file.stamp, file.digest) for path, file in self.known.items()}:
+        same = now == {path: (file.stamp, file.digest) for path, file in self.known.items()}
+        if old == target and same and self.measured == self.known_measured:
             return _opened(target)
         _sweep(target.parent)
         handle, name = tempfile.mkstemp(prefix="index-", suffix=".tmp", dir=target.parent)
@@ -121,13 +123,14 @@ class _Refresh:
 
     def _recall(self, old: Path | None) -> None:
         """Read what the old index holds on every file."""
-        self.known = {}
+        self.known, self.known_measured = {}, []
         if old is None:
             return
         connection, _ = _opened(old)
         with contextlib.closing(connection):
             rows = connection.execute("SELECT path, stamp, digest, faulty FROM files")
             self.known = {path: File(*held) for path, *held in rows}
+            self.known_measured = [name for (name,) in connection.execute("SELECT id FROM hardware ORDER BY id")]
 
     def _look(self) -> dict[str, tuple[str, bytes]]:
         """Return stamp and digest of every file; contents are read where the stamp does not vouch for them."""
@@ -192,6 +195,8 @@ class _Refresh:
             "UPDATE records SET shadowed = 1 WHERE id IN (SELECT id FROM records GROUP BY id HAVING count(*) > 1)"
             " AND path > (SELECT min(path) FROM records AS other WHERE other.id = records.id)"
         )
+        connection.execute("DELETE FROM hardware")
+        connection.executemany("INSERT INTO hardware VALUES (?)", [(name,) for name in self.measured])
         counts = connection.execute(
             "SELECT (SELECT count(*) FROM files WHERE faulty), (SELECT count(*) FROM records WHERE shadowed)"
         ).fetchone()
@@ -199,7 +204,7 @@ class _Refresh:
         connection.execute("DELETE FROM meta")
         connection.execute(
             "INSERT INTO meta VALUES (?, ?, ?)",
-            (index.made_by(), b"" if young else index.state_of(self.scanned), sum(counts)),
+            (index.made_by(), b"" if young else index.state_of(self.scanned, self.measured), sum(counts)),
         )
 
     def _learn(self, connection: sqlite3.Connection, path: str) -> int:

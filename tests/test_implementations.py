@@ -67,6 +67,9 @@ def test_a_method_without_its_record(library: LibraryMaker, methods: Methods, so
         ("nobody.json", RESULT, "no record 'nobody' has an implementation"),
         ("wide-steps.json", RESULT, "no record 'wide-steps' has an implementation"),
         ("tiny-sign.json", "{", "tiny-sign.json: not a result file"),
+        ("fpga/mlp/nobody.json", "{}", "no record 'nobody' has an implementation"),
+        ("fpga/cnn/wide-steps.json", "{}", "no record 'wide-steps' has an implementation"),
+        ("fpga/mlp/tiny-sign.json", "{}", "tiny-sign.json: not a hardware result"),
         (
             "tiny-sign.json",
             RESULT.replace(
@@ -79,7 +82,9 @@ def test_a_method_without_its_record(library: LibraryMaker, methods: Methods, so
     ],
 )
 def test_a_result_without_its_record(library: LibraryMaker, methods: Methods, name: str, text: str, said: str) -> None:
-    (methods.home / "results" / name).write_text(text)
+    path = methods.home / "results" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
     assert any(said in line for line in found(library, methods)), found(library, methods)
 
 

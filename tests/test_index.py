@@ -15,6 +15,7 @@ import qkb
 from qkb import index, indexing
 from qkb.index import Index
 from qkb.library import Library
+from qkb.paths import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -381,6 +382,45 @@ def test_paths_with_odd_characters(library: LibraryMaker, tmp_path: Path) -> Non
     library.root.rename(odd)
     assert len(Library.open(odd).query()) == 3
     assert (odd / ".qkb" / index.FILE).is_file()
+
+
+def with_hardware(library: LibraryMaker) -> list[str]:
+    """Return the ids of the records with hardware results, through a fresh index each time."""
+    rows = Index(library.place).rows("SELECT id FROM records WHERE id IN (SELECT id FROM hardware) ORDER BY id")
+    return [name for (name,) in rows]
+
+
+@pytest.mark.usefixtures("no_file_is_young")
+def test_hardware_results_that_come_and_go_are_seen(library: LibraryMaker) -> None:
+    (library.root / "reference_impls" / "kit").mkdir(parents=True)
+    folder = "reference_impls/results/fpga"
+    assert with_hardware(library) == []
+    first = library.write(f"{folder}/mlp/tiny-sign.json", "{}")
+    assert with_hardware(library) == ["tiny-sign"]
+    inode = stored(library).stat().st_ino
+    library.write(f"{folder}/cnn/tiny-sign.json", "{}")
+    library.write(f"{folder}/mlp/tiny-sign.v.gz", "")
+    assert with_hardware(library) == ["tiny-sign"]
+    assert stored(library).stat().st_ino == inode, "nothing changed, so nothing need be written"
+    library.write(f"{folder}/cnn/no-such-record.json", "{}")
+    library.write(f"{folder}/cnn/scaled-sign.json", "{}")
+    assert with_hardware(library) == ["scaled-sign", "tiny-sign"]
+    first.unlink()
+    (library.root / folder / "cnn" / "tiny-sign.json").unlink()
+    assert with_hardware(library) == ["scaled-sign"]
+
+
+def test_a_library_without_methods_has_the_hardware_of_the_installation(
+    library: LibraryMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site-packages" / "reference_impls" / "results" / "fpga" / "mlp"
+    folder.mkdir(parents=True)
+    (folder / "wide-steps.json").write_text("{}")
+    monkeypatch.setattr(index, "__file__", str(tmp_path / "site-packages" / "qkb" / "index.py"))
+    assert index.hardware(library.place) == ["wide-steps"]
+    assert index.hardware(Place(library.root, bundled=True)) == ["wide-steps"]
+    (library.root / "reference_impls" / "kit").mkdir(parents=True)
+    assert index.hardware(library.place) == []
 
 
 def test_without_folder_handles_the_scan_is_the_same(library: LibraryMaker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,15 @@ def test_query(library: LibraryMaker, filters: dict[str, Any], expected: list[st
             assert ids(library, **filters) == expected
 
 
+def test_fpga_means_accepted_hardware_results(library: LibraryMaker) -> None:
+    (library.root / "reference_impls" / "kit").mkdir(parents=True)
+    assert ids(library, has="fpga") == []
+    library.write("reference_impls/results/fpga/cnn/scaled-sign.json", "{}")
+    assert ids(library, has="fpga") == ["scaled-sign"]
+    assert ids(library, has=["fpga", "claims"]) == ids(library)
+    assert ids(library, exclude={"has": "fpga"}) == ["tiny-sign", "wide-steps"]
+
+
 @pytest.mark.parametrize(
     ("filters", "message"),
     [

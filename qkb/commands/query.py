@@ -3,7 +3,7 @@
 An option that is given several times accepts any of its values; different options must all hold; --not takes away
 what matches. Tags, topics, venues and lists are closed vocabularies: a mistyped one is an error that names the nearest.
 Without options every record is printed. Of what --has asks for, `implementation` is a method that exists, and `fpga` is
-the topic of that name.
+one with accepted hardware results: cycles, cells and clock. (Works on FPGAs are the topic: --topic fpga.)
 
 On a terminal the table fits the window and has a header; in a pipe or a file nothing is cut, and every line is a
 record. The other formats are for programs. Exit codes: 0 found, 1 nothing found, 2 wrong usage.

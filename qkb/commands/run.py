@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", choices=["cpu", "fpga"], default="cpu", help="where to run it (default: cpu)")
     fpga = parser.add_argument_group("with --target fpga")
     fpga.add_argument("--network", choices=["mlp", "cnn"], help="the toy network (default: mlp)")
-    fpga.add_argument("--interval", type=int, metavar="N", help="cycles an image may take (default: 128, cnn 324)")
+    fpga.add_argument("--interval", type=int, metavar="N", help="cycles an image may take (default: 256, cnn 324)")
     fpga.add_argument("--pe", type=int, metavar="N", help="output lanes of the hidden layer, in place of what follows")
     fpga.add_argument("--simd", type=int, metavar="N", help="input lanes of the hidden layer, likewise")
     fpga.add_argument(

@@ -81,8 +81,9 @@ def page_files(place: Place, survey: Survey) -> dict[str, bytes]:
     if "contributing.md" in files:
         files["contributing.md"] = _with_guide(files["contributing.md"], place.root / "CONTRIBUTING.md")
     files |= {f"assets/{name}": content for name, content in read_tree(place.site / "assets").items()}
-    rendered = Renderer(survey, place.site / "templates").pages()
-    return files | {path: text.encode() for path, text in rendered.items()}
+    renderer = Renderer(survey, place.site / "templates")
+    files |= {path: text.encode() for path, text in renderer.pages().items()}
+    return files | renderer.downloads()
 
 
 def _with_guide(page: bytes, guide: Path) -> bytes:

@@ -43,6 +43,15 @@ class Page:
         path, rest = (match[1], match[2]) if match else (target, "")
         return posixpath.relpath(path, posixpath.dirname(self.path) or ".") + rest
 
+    def url(self, target: str) -> str:
+        """Return the relative address of another page's folder in the finished site, for HTML that we write ourselves.
+
+        >>> Page("fpga.md", None).url("fpga/mlp/a.md"), Page("index.md", None).url("fpga.md")
+        ('mlp/a/', 'fpga/')
+        """
+        here, there = (re.sub(r"(^|/)index$", "", path.removesuffix(".md")) for path in (self.path, target))
+        return posixpath.relpath(there or ".", here or ".") + "/"
+
     def to(self, target: str, label: object) -> Markup:
         """Return a link to another page."""
         return link(label, self.href(target))

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from qkb.entry import Entry
 from qkb.formats import to_bibtex
-from qkb.site import claims, docstring, facts, families, lists, markdown, tables
+from qkb.site import claims, designs, docstring, facts, families, lists, markdown, tables
 from qkb.site.metadata import front_matter
 from qkb.site.page import Page, venue_anchor, with_front_matter
 
@@ -83,7 +83,7 @@ class Renderer:
         }
         for by, folder in _FOLDERS:
             found |= self.grouped(by, folder)
-        found |= self.lists() | self.family_pages()
+        found |= self.lists() | self.family_pages() | self.hardware()
         return found | {f"papers/{key}.md": self.paper(record) for key, record in self.survey.records.items()}
 
     def index(self) -> str:
@@ -135,6 +135,24 @@ class Renderer:
             found[path] = self._render("family.md", meta, path, family=family, mean=statistics.fmean)
         return found
 
+    def hardware(self) -> dict[str, str]:
+        """Return the overview of all designs for the FPGA, and a page for each."""
+        by_network, path = designs.designs(self.survey), "fpga.md"
+        found = {path: self._render("fpga.md", overview("FPGA", _NO_SIDEBARS), path, by_network=by_network)}
+        for members in by_network.values():
+            for design in members:
+                meta = overview(design.title, _NO_NAVIGATION)
+                found[design.page] = self._render("design.md", meta, design.page, design=design)
+        return found
+
+    def downloads(self) -> dict[str, bytes]:
+        """Return the files that the pages lead to, by path below the folder of pages."""
+        found: dict[str, bytes] = {}
+        for members in designs.designs(self.survey).values():
+            for design in members:
+                found |= design.downloads()
+        return found
+
     def vocabulary(self) -> str:
         """Return the page that explains tags, topics and venues."""
         return self._render("vocabulary.md", overview("Vocabulary"), "vocabulary.md")
@@ -152,6 +170,7 @@ class Renderer:
             explanation=docstring.docstring_markdown(text),
             code=code,
             result=self.survey.results.get(record.id),
+            hardware=designs.designs_of(self.survey, record),
             bibtex=to_bibtex.dump([Entry.of(record, self.survey.vocabulary.venues[record.venue].name)]),
         )
 
@@ -162,6 +181,7 @@ class Renderer:
             "words": self.survey.vocabulary,
             "facts": facts,
             "claims": claims,
+            "designs": designs,
             "markdown": markdown,
             "venue_anchor": venue_anchor,
         }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from qkb.implementations import WANTED, Methods, constant_of
 from qkb.records.faults import FaultsError
 from qkb.records.load import load_all
+from reference_impls.fpga.results import read, result_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from qkb.paths import Place
     from qkb.records.model import Record
     from qkb.records.vocabulary import Vocabulary
+    from reference_impls.fpga.results import Hardware
     from reference_impls.kit.results import Result
+
+NETWORKS = ("mlp", "cnn")  # in which hardware is measured
+PICTURE, VERILOG, WAVEFORM = ".svg", ".v.gz", ".vcd.gz"  # what may stand beside a hardware result
 
 _Key = TypeVar("_Key", int, str)
 
@@ -49,12 +54,16 @@ class Survey:
         vocabulary: tags, topics, venues and reading lists.
         results: accepted measurements by record id, where there are any.
         sources: source files by record id, where the implementation exists.
+        hardware: accepted hardware results by record id, then by network.
+        beside: files that stand beside those: by `<network>/<record id>`, then by the end of their name.
     """
 
     records: Mapping[str, Record]
     vocabulary: Vocabulary
     results: Mapping[str, Result]
     sources: Mapping[str, Source]
+    hardware: Mapping[str, Mapping[str, Hardware]] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
     @cached_property
     def newest_first(self) -> tuple[Record, ...]:
@@ -113,7 +122,9 @@ def read_survey(place: Place) -> Survey:
         raise FaultsError(papers.faults)
     methods = Methods.of(place)
     measured = {key: result for key in papers.records if (result := methods.result(key)) is not None}
-    return Survey(papers.records, papers.vocabulary, measured, _sources(methods, papers.records.values()))
+    hardware, beside = _hardware(methods, papers.records)
+    sources = _sources(methods, papers.records.values())
+    return Survey(papers.records, papers.vocabulary, measured, sources, hardware, beside)
 
 
 def _sources(methods: Methods, records: Iterable[Record]) -> dict[str, Source]:
@@ -125,3 +136,26 @@ def _sources(methods: Methods, records: Iterable[Record]) -> dict[str, Source]:
             shown = f"reference_impls/{record.implementation}.py"
             found[record.id] = Source(shown, path.read_text(encoding="utf-8"))
     return found
+
+
+def _hardware(
+    methods: Methods, records: Iterable[str]
+) -> tuple[dict[str, dict[str, Hardware]], dict[str, dict[str, bytes]]]:
+    """Return the accepted hardware results, by record id and network, and the files beside them."""
+    found: dict[str, dict[str, Hardware]] = {}
+    beside: dict[str, dict[str, bytes]] = {}
+    for key in records:
+        for network in NETWORKS:
+            path = result_path(methods.home, network, key)
+            if not path.is_file():
+                continue
+            result = read(path)
+            if result.network != network:
+                raise ValueError(f"{path.name}: the network is {result.network!r}, but it stands in {network}/")
+            if not result.exact:
+                raise ValueError(f"{network}/{path.name}: torch, model and hardware differ; accept an exact result")
+            found.setdefault(key, {})[network] = result
+            ends = (PICTURE, VERILOG, WAVEFORM)
+            files = {end: path.with_name(key + end) for end in ends}
+            beside[f"{network}/{key}"] = {end: file.read_bytes() for end, file in files.items() if file.is_file()}
+    return found, beside

@@ -24,7 +24,7 @@ from reference_impls.kit.catalogue import Method
 from reference_impls.kit.data import digits
 from reference_impls.kit.train import train
 
-INTERVALS: dict[Shape, int] = {"mlp": 128, "cnn": 324}  # cycles an image may take when the user sets none
+INTERVALS: dict[Shape, int] = {"mlp": 256, "cnn": 324}  # cycles an image may take when the user sets none
 Progress = Callable[[str], None]
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 PAGES = (
     "", "years/", "years/2016/", "topics/", "topics/ternary/", "tags/bnn/", "lists/", "lists/quantization/",
     "implementations/", "vocabulary/", "papers/xnor-net/", "papers/bnn/", "search/?q=popcount", "design/",
-    "contributing/", "cli/",
+    "contributing/", "cli/", "fpga/", "fpga/mlp/bnn/", "families/binary/",
 )  # fmt: skip
 XNOR = "XNOR-Net: ImageNet Classification Using Binary Convolutional Neural Networks"
 BOX = "#qkb-search-input"
@@ -144,10 +144,24 @@ def test_a_facet_narrows_and_another_value_widens(visit: Visit) -> None:
     visit.until(lambda: count() == of_2017)
 
 
+def test_the_plot_leads_to_a_design_by_keyboard_and_drawings_scroll_in_their_box(visit: Visit) -> None:
+    visit.open("fpga/", 390)
+    if not visit.texts(".qkb-wide svg a"):
+        pytest.skip("no hardware result is accepted yet")
+    box = "document.querySelector('.qkb-wide figure')"
+    assert visit.run(f"return {box}.scrollWidth > {box}.clientWidth && {box}.tabIndex === 0")
+    visit.run("document.querySelector('.qkb-wide svg a').focus()")
+    visit.type(Keys.ENTER)
+    visit.until(lambda: "/fpga/mlp/" in visit.chrome.current_url)
+    assert visit.run("return document.documentElement.scrollWidth") <= 390
+    shown = "return getComputedStyle(document.querySelector(arguments[0])).display !== 'none'"
+    assert [visit.run(shown, name) for name in (".qkb-slim", ".qkb-broad")] == [True, False]
+
+
 def test_facets_work_without_a_word(visit: Visit) -> None:
-    visit.open("search/?implementation=runs&tag=Binarized neural networks")
+    visit.open("search/?implementation=runs&tag=Binarized neural networks&year=2016")
     assert XNOR in visit.until(lambda: visit.texts(RESULTS))
-    assert visit.run("return document.querySelectorAll('.qkb-facet input:checked').length") == 2
+    assert visit.run("return document.querySelectorAll('.qkb-facet input:checked').length") == 3
 
 
 def test_the_box_in_the_header_leads_to_a_paper_by_keyboard(visit: Visit) -> None:

@@ -62,7 +62,7 @@ def test_options_reach_the_target(asked: list[Any], capsys: pytest.CaptureFixtur
 def test_the_network_has_an_interval_of_its_own(asked: list[Any], place: Place) -> None:
     run("bnn", Wish(), place=place)
     run("bnn", Wish(network="cnn"), place=place)
-    assert [named["folding"].interval for _, named in asked] == [128, 324]
+    assert [named["folding"].interval for _, named in asked] == [256, 324]
 
 
 def test_json_is_the_accepted_results_form(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

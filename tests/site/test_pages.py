@@ -28,6 +28,7 @@ def body(page: str) -> str:
 
 def test_every_term_and_record_has_its_page(rendered: dict[str, str]) -> None:
     assert sorted(rendered) == [
+        "fpga.md",
         "implementations.md",
         "index.md",
         "lists/index.md",

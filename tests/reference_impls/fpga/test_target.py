@@ -76,11 +76,11 @@ def test_a_flipped_bit_or_a_moved_threshold_is_a_difference(what: str, monkeypat
 
 
 def test_the_folding_is_the_users() -> None:
-    made = target.design(load("binary/bnn"), folding=Folding(256, pe=4, simd=16))
+    made = target.design(load("binary/bnn"), folding=Folding(512, pe=4, simd=16))
     layers = [stage for stage in made.pipeline.stages if isinstance(stage, MatrixVector)]
     assert (layers[1].pe, layers[1].simd) == (4, 16)
-    assert made.pipeline.interval == 256
-    assert layers[0].interval == 256
+    assert made.pipeline.interval == 512
+    assert layers[0].interval == 512
 
 
 def test_a_method_without_integers_cannot_be_lowered() -> None:
