@@ -91,17 +91,13 @@ def measure(home: str, name: str, network: str, route: bool, accept: bool) -> Do
 
 def write_beside(result: Path, files: Mapping[str, bytes]) -> None:
     """Write a design's files beside its result, each whole or not at all, and remove those it has no more."""
+    from reference_impls.kit.files import write_whole  # noqa: PLC0415 (found only now)
+
     for old in result.parent.glob(f"{result.stem}.*"):
         if old != result and old.name.removeprefix(result.stem) not in files:
             old.unlink()
     for suffix, content in files.items():
-        path = result.with_name(result.stem + suffix)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(result.with_name(result.stem + suffix), content)
 
 
 def compare(key: tuple[str, str], methods: Methods, done: Done, *, accept: bool) -> Row:

@@ -21,7 +21,6 @@ Examples:
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,16 +112,6 @@ def figure(result: Result, title: str) -> str:
     return stack(parts + [curve_svg(curve) for curve in result.quantizers], title)
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 FPGA_ONLY = ("network", "interval", "pe", "simd", "backend", "images", "no_route", "verilog", "vcd")
 
 
@@ -142,10 +131,11 @@ def main(args: argparse.Namespace) -> int:
         print(f"qkb run: {error}", file=sys.stderr)
         return 1
     from reference_impls.kit import report, results  # noqa: PLC0415
+    from reference_impls.kit.files import write_whole  # noqa: PLC0415
 
     if args.figure:
         try:
-            _write(Path(args.figure), figure(result, args.id))
+            write_whole(Path(args.figure), figure(result, args.id))
         except OSError as error:
             print(f"qkb run: the figure cannot be written: {error}", file=sys.stderr)
             return 2

@@ -7,10 +7,11 @@ the site is made from these files.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from reference_impls.kit.files import write_whole
 
 TOLERANCE = 3.0  # points of accuracy that training may differ by from one processor to another
 LUT_TOLERANCE = 0.1  # and how far cell counts may follow the weights
@@ -153,12 +154,7 @@ def read(path: Path) -> Hardware:
 def write(path: Path, result: Hardware) -> None:
     """Write a result whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(to_json(result), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, to_json(result))
 
 
 def drift(accepted: Hardware, measured: Hardware) -> list[str]:

@@ -22,6 +22,7 @@ from reference_impls.fpga.verilog import emit_verilog
 from reference_impls.fpga.waveform import waveform
 from reference_impls.kit.catalogue import Method
 from reference_impls.kit.data import digits
+from reference_impls.kit.files import write_whole
 from reference_impls.kit.train import train
 
 INTERVALS: dict[Shape, int] = {"mlp": 256, "cnn": 324}  # cycles an image may take when the user sets none
@@ -172,12 +173,7 @@ def save_verilog(made: Design, folder: Path, name: str) -> Path:
     """Write the Verilog of a design into a folder, whole or not at all; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.v"
-    temporary = path.with_suffix(".v.tmp")
-    try:
-        temporary.write_text(emit_verilog(made.pipeline, name.replace("-", "_")), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, emit_verilog(made.pipeline, name.replace("-", "_")))
     return path
 
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from reference_impls.kit.claims import Verdict
+from reference_impls.kit.files import write_whole
 
 DIGITS = 6  # significant digits kept of fractions: more than any training run repeats on another machine
 
@@ -150,12 +150,7 @@ def read(path: Path) -> Result:
 def write(path: Path, result: Result) -> None:
     """Write a result file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(to_json(result), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, to_json(result))
 
 
 def drift(accepted: Result, measured: Result) -> list[str]:
