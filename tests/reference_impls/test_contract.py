@@ -15,7 +15,7 @@ from reference_impls.kit.claims import Exact
 from reference_impls.kit.quantizers import curve
 from reference_impls.kit.results import read
 
-ALLOWED = ("torch", "numpy", "reference_impls.kit", "reference_impls.fpga")
+ALLOWED = ("torch", "numpy", "amaranth", "reference_impls.kit", "reference_impls.fpga")
 PAPERS = Path(__file__).parents[2] / "papers"
 METHODS = names()
 
