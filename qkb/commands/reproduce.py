@@ -226,9 +226,9 @@ def main(args: argparse.Namespace) -> int:
     if args.target == "fpga":
         if args.dask:
             raise UsageError("--dask is for --target cpu: a cluster's workers have no simulators")
-        from qkb.commands import reproduce_fpga  # noqa: PLC0415
+        from qkb.hardware import reproduce as hardware  # noqa: PLC0415
 
-        return reproduce_fpga.main(args)
+        return hardware.main(args)
     if args.network or args.route:
         raise UsageError("--network and --route are for the hardware: add --target fpga")
     try:

@@ -118,9 +118,9 @@ FPGA_ONLY = ("network", "interval", "pe", "simd", "backend", "images", "no_route
 def main(args: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     if args.target == "fpga":
-        from qkb.commands import run_fpga  # noqa: PLC0415
+        from qkb.hardware import run as hardware  # noqa: PLC0415
 
-        return run_fpga.main(args)
+        return hardware.main(args)
     for name in FPGA_ONLY:
         if getattr(args, name) is not None and getattr(args, name) is not False:
             raise UsageError(f"--{name.replace('_', '-')} is for the hardware: add --target fpga")

@@ -197,7 +197,8 @@ def test_a_slash_while_typing_is_a_slash(visit: Visit) -> None:
 
 def test_a_paper_shows_claims_measurements_and_code(visit: Visit) -> None:
     visit.open("papers/xnor-net/")
-    assert visit.texts("h2") == [f"{name}#" for name in ("Notes", "Claims", "Method", "Code", "Related", "Cite")]
+    heads = ("Notes", "Claims", "On the FPGA", "Method", "Code", "Related", "Cite")
+    assert visit.texts("h2") == [f"{name}#" for name in heads]
     assert visit.texts(".qkb-claims th") == ["The paper says", "Where", "We measured", "Verdict"]
     verdicts = set(visit.texts(".qkb-claims td:last-child"))
     assert verdicts & {"reproduced", "not reproduced", "inconclusive"}

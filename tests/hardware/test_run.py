@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from qkb.cli import main
-from qkb.commands.run_fpga import Wish, run
 from qkb.errors import UsageError
+from qkb.hardware.run import Wish, run
 from qkb.implementations import CannotRunError
 from qkb.paths import Place, locate
 from reference_impls.fpga import target

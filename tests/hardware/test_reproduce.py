@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from qkb.cli import main
-from qkb.commands import reproduce_fpga
-from qkb.commands.reproduce_fpga import Done, Row, compare, run, text_table
 from qkb.errors import UsageError
+from qkb.hardware import reproduce
+from qkb.hardware.reproduce import Done, Row, compare, run, text_table
 from qkb.implementations import CannotRunError, Methods
 from qkb.paths import Place, locate
 from reference_impls.fpga.results import Gates, Hardware, Unit, read, result_path, to_json, write
@@ -50,7 +50,7 @@ def methods(tmp_path: Path) -> Methods:
 def place(monkeypatch: pytest.MonkeyPatch) -> Place:
     """This checkout, whose methods answer at once and in this process."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(reproduce_fpga, "executor", lambda jobs, _dask: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(reproduce, "executor", lambda jobs, _dask: ThreadPoolExecutor(jobs))
     return locate(str(ROOT))
 
 
@@ -120,7 +120,7 @@ def test_every_method_is_measured_in_both_networks(place: Place, monkeypatch: py
         seen.append(rest)
         return done(None)
 
-    monkeypatch.setattr(reproduce_fpga, "measure", measure)
+    monkeypatch.setattr(reproduce, "measure", measure)
     rows = run(place, ["bnn", "twn"], jobs=2, route=True)
     assert [(row.id, row.network) for row in rows] == [("bnn", "mlp"), ("bnn", "cnn"), ("twn", "mlp"), ("twn", "cnn")]
     assert sorted(seen) == sorted(
@@ -133,7 +133,7 @@ def test_a_missing_tool_stops_the_run_with_its_message(place: Place, monkeypatch
     def measure(*_: Any) -> Done:
         raise MissingToolError("verilator is not installed")
 
-    monkeypatch.setattr(reproduce_fpga, "measure", measure)
+    monkeypatch.setattr(reproduce, "measure", measure)
     with pytest.raises(CannotRunError, match="bnn, mlp: verilator is not installed"):
         run(place, ["bnn"], networks=["mlp"])
 
@@ -157,7 +157,7 @@ def test_wrong_usage_says_what_to_do(options: list[str], said: str, capsys: pyte
 
 
 def test_exit_code_and_json(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(reproduce_fpga, "measure", lambda *_: done(None))
+    monkeypatch.setattr(reproduce, "measure", lambda *_: done(None))
     command = ["reproduce", "qsgd", "--root", str(place.root), "--target", "fpga", "--quiet", "--format", "json"]
     assert main(command) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -165,12 +165,12 @@ def test_exit_code_and_json(place: Place, monkeypatch: pytest.MonkeyPatch, capsy
         ("qsgd", "mlp", "no integers"),
         ("qsgd", "cnn", "no integers"),
     ]
-    monkeypatch.setattr(reproduce_fpga, "measure", lambda *_: done(replace(FOUND, differences=1)))
+    monkeypatch.setattr(reproduce, "measure", lambda *_: done(replace(FOUND, differences=1)))
     assert main([*command[:6], "--quiet"]) == 1
 
 
 @pytest.mark.slow
 def test_a_method_without_integers_says_so_from_a_worker(place: Place) -> None:
-    answer = reproduce_fpga.measure(str(place.root / "reference_impls"), "gradients/qsgd", "mlp", False, False)
+    answer = reproduce.measure(str(place.root / "reference_impls"), "gradients/qsgd", "mlp", False, False)
     assert answer.text == ""
     assert "qsgd offers no weights or activations" in answer.reason
