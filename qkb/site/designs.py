@@ -217,7 +217,8 @@ def designs_table(members: Iterable[Design], page: Page, *, by_network: bool = F
 
 def notes(members: Iterable[Design]) -> list[str]:
     """Return what is not the methods' own, each said once."""
-    return list(dict.fromkeys(design.result.note for design in members if design.result.note))
+    parts = (part for design in members for part in design.result.note.split("; "))
+    return list(dict.fromkeys(part for part in parts if part))
 
 
 def plots(members: Sequence[Design], page: Page) -> Markup:

@@ -116,6 +116,8 @@ def recipe_of(method: Method) -> Recipe:
         notes.append("8-bit activations, as the method quantizes weights only")
     if weights is None:
         notes.append("8-bit weights, as the method quantizes activations only")
+    elif not learns(weights):
+        notes.append("weights quantized after training, as no gradient passes the method's quantizer")
     if weights is None and inputs is None:
         raise CannotLowerError(
             f"{method.RECORD} offers no weights or activations as integers, so nothing can be lowered"

@@ -99,7 +99,10 @@ def test_conditions_name_each_difference(made: Survey) -> None:
     slow = replace(designs(made)["cnn"][0], result=changed(interval=(324, 324.0)))
     assert "Folded to 128 to 324 cycles an image." in conditions([*designs(made)["cnn"], slow])
     assert "Not placed and routed: no clock." in conditions(designs(made)["cnn"])
-    assert notes(designs(made)["mlp"]) == ["8-bit activations"]
+    members = designs(made)["mlp"]
+    assert notes(members) == ["8-bit activations"]
+    both = replace(members[0], result=replace(members[0].result, note="8-bit activations; after training"))
+    assert notes([both, *members]) == ["8-bit activations", "after training"]
 
 
 def test_the_page_of_a_design(made: Survey) -> None:
@@ -164,7 +167,7 @@ def test_the_overview_and_the_ways_to_it(made: Survey, survey: Survey) -> None:
     overview = pages["fpga.md"]
     assert overview.index("## Multilayer perceptron") < overview.index("## Convolutional network")
     assert "3 designs of one network: 64 inputs" in overview
-    assert "the design's page says so: 8-bit activations." in overview
+    assert "the design's page then says what stands in:\n\n- 8-bit activations\n" in overview
     assert "**3** [methods on the FPGA](fpga.md)" in pages["index.md"]
     empty = Renderer(survey, TEMPLATES).pages()
     assert "There are no accepted designs yet." in empty["fpga.md"]

@@ -97,6 +97,11 @@ def test_a_quantizer_without_gradient_is_applied_after_training() -> None:
             "8-bit activations, as the method quantizes weights only",
         ),
         ((SCALED,), "w1a8", "8-bit activations, as the method quantizes weights only"),
+        (
+            (FROZEN, SIGNS),
+            "w1a1",
+            "weights quantized after training, as no gradient passes the method's quantizer",
+        ),
         ((SIGNS,), "w8a1", "8-bit weights, as the method quantizes activations only"),
         (
             (SCALED, Quantizer("inputs, term 1", 1, SCALED.quantize, scaled_integers)),
