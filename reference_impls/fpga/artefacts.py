@@ -1,8 +1,7 @@
 """What a design leaves beside its accepted result, for people to look at and to take away.
 
-Every design has a picture of its two streams. The multilayer perceptrons, unless they are large, and the showcase
-have their Verilog; only the showcase has a waveform of two images, for a waveform is megabytes. What is large is
-compressed. The same design gives the same bytes.
+Every design has a picture of its two streams and, unless it is large, its Verilog; only the showcase has a waveform of
+two images, for a waveform is megabytes. What is large is compressed. The same design gives the same bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def artefacts(made: Design, name: str) -> dict[str, bytes]:
         if vcd is not None:
             files[WAVEFORM] = packed(vcd.read_bytes())
     verilog = packed(emit_verilog(made.pipeline, name.replace("-", "_")).encode())
-    if name in SHOWCASE or (made.shape == "mlp" and len(verilog) <= SMALL):
+    if name in SHOWCASE or len(verilog) <= SMALL:
         files[VERILOG] = verilog
     return files
 
